@@ -1,0 +1,3 @@
+"""Copies Salesforce objects into a database."""
+
+__version__ = "0.1.0"
