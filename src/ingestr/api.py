@@ -1,0 +1,121 @@
+"""The Python interface: the same names and defaults as the command line."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from ingestr import pipeline
+from ingestr.core.clock import SystemClock
+from ingestr.core.stream import RecordStream
+from ingestr.options import IngestOptions, ReadOptions, make_options
+from ingestr.pipeline import IngestResult
+from ingestr.progress import open_progress
+
+__all__ = ["IngestResult", "RecordStream", "ingest", "read"]
+
+
+def ingest(
+    source_uri: str,
+    source_table: str,
+    dest_uri: str,
+    dest_table: str | None = None,
+    *,
+    full_refresh: bool = False,
+    interval_start: str | date | None = None,
+    interval_end: str | date | None = None,
+    incremental_key: str | None = None,
+    primary_key: Sequence[str] = (),
+    sql_exclude_columns: Sequence[str] = (),
+    sql_limit: int | None = None,
+    page_size: int = 25_000,
+    extract_parallelism: int = 5,
+    schema_naming: str = "default",
+    no_load_timestamp: bool = False,
+    progress: str = "interactive",
+    debug: bool = False,
+    yes: bool = False,
+) -> IngestResult:
+    """Copy one Salesforce table into a database; the target changes in one transaction at the end, or not at all.
+
+    Args:
+        source_uri: ``salesforce://?…``; the documentation lists the three logins.
+        source_table: a documented name, ``custom:<API name>``, or any object's name.
+        dest_uri: ``duckdb:///file.db``; ``duckdb:///:memory:`` is the database behind ``duckdb.sql``.
+        dest_table: ``schema.table``; the source table's name if None.
+        full_refresh: read everything and replace the table, whatever its strategy.
+        interval_start: first moment to read, inclusive.
+        interval_end: last moment to read, inclusive; a date alone means its whole day.
+        incremental_key: a date or datetime field; makes the load a merge over windows of that field.
+        primary_key: columns that identify a row; the Id if empty.
+        sql_exclude_columns: columns that are not even downloaded.
+        sql_limit: at most this many rows.
+        page_size: rows a page, where Salesforce lets us choose.
+        extract_parallelism: pages in flight at once.
+        schema_naming: ``default`` (snake_case) or ``direct``.
+        no_load_timestamp: leave out the column ``_ingestr_loaded_at``.
+        progress: ``interactive``, ``log`` or ``json``.
+        debug: log what is sent and why; the caller configures the logger ``ingestr``.
+        yes: accepted so that old scripts run; there is no prompt.
+
+    Raises:
+        IngestrError: see ``ingestr.errors`` for the tree.
+    """
+    options = make_options(
+        IngestOptions,
+        source_uri=source_uri,
+        source_table=source_table,
+        dest_uri=dest_uri,
+        dest_table=dest_table,
+        full_refresh=full_refresh,
+        interval_start=interval_start,
+        interval_end=interval_end,
+        incremental_key=incremental_key,
+        primary_key=primary_key,
+        sql_exclude_columns=sql_exclude_columns,
+        sql_limit=sql_limit,
+        page_size=page_size,
+        extract_parallelism=extract_parallelism,
+        schema_naming=schema_naming,
+        no_load_timestamp=no_load_timestamp,
+        progress=progress,
+        debug=debug,
+    )
+    clock = SystemClock()
+    with open_progress(options.progress, clock) as shown:
+        return pipeline.run(options, clock=clock, progress=shown, in_process=True)
+
+
+def read(
+    source_uri: str,
+    source_table: str,
+    *,
+    interval_start: str | date | None = None,
+    interval_end: str | date | None = None,
+    incremental_key: str | None = None,
+    sql_exclude_columns: Sequence[str] = (),
+    sql_limit: int | None = None,
+    page_size: int = 25_000,
+    extract_parallelism: int = 5,
+    schema_naming: str = "default",
+) -> RecordStream:
+    """The rows of one Salesforce table as an Arrow stream, which polars, pandas, pyarrow and DuckDB read.
+
+    The arguments are those of ``ingest``. The stream can be read once; close it, or leave its ``with`` block, when
+    you stop early.
+
+    Raises:
+        IngestrError: now for what is wrong with the request, while reading for what goes wrong then.
+    """
+    options = make_options(
+        ReadOptions,
+        source_uri=source_uri,
+        source_table=source_table,
+        interval_start=interval_start,
+        interval_end=interval_end,
+        incremental_key=incremental_key,
+        sql_exclude_columns=sql_exclude_columns,
+        sql_limit=sql_limit,
+        page_size=page_size,
+        extract_parallelism=extract_parallelism,
+        schema_naming=schema_naming,
+    )
+    return pipeline.read(options, clock=SystemClock())

@@ -1,0 +1,110 @@
+"""The shape of a table, and what must change in a target so that staged rows fit it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ingestr.errors import IngestrError
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its Arrow type, and the source field that it holds (None: added by us)."""
+
+    name: str
+    type: pa.DataType
+    field: str | None = None
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """Columns in order."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The same as an Arrow schema."""
+        return pa.schema([(column.name, column.type) for column in self.columns])
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+
+@dataclass(frozen=True)
+class AddColumn:
+    """The target lacks a column."""
+
+    name: str
+    type: pa.DataType
+
+
+@dataclass(frozen=True)
+class WidenColumn:
+    """The target's column cannot hold the staged values."""
+
+    name: str
+    type: pa.DataType
+
+
+SchemaChange = AddColumn | WidenColumn
+
+
+class ColumnWidenedError(IngestrError):
+    """A value does not fit the declared type but fits a wider one: the read has to be repeated with that type."""
+
+    def __init__(self, field: str, to: pa.DataType) -> None:
+        super().__init__(f"{field} holds values that need the type {to}")
+        self.field = field
+        self.to = to
+
+
+def normal_type(type_: pa.DataType) -> pa.DataType:
+    """One spelling for types that engines name differently (time zone aliases, large and view strings)."""
+    if pa.types.is_timestamp(type_) and type_.tz is not None:
+        return TIMESTAMP
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return pa.string()
+    return type_
+
+
+def common_type(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
+    """The narrowest type that holds both: integers fit doubles, dates fit timestamps, everything fits text."""
+    current, incoming = normal_type(current), normal_type(incoming)
+    if current == incoming:
+        return current
+    pair = {current, incoming}
+    if pair == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if pair == {pa.date32(), TIMESTAMP}:
+        return TIMESTAMP
+    return pa.string()
+
+
+def diff(current: pa.Schema, incoming: TableSchema) -> list[SchemaChange]:
+    """What the target needs so that the incoming columns fit; columns only the target has stay as they are."""
+    have = {field.name.lower(): field for field in current}
+    changes: list[SchemaChange] = []
+    for column in incoming.columns:
+        field = have.get(column.name.lower())
+        if field is None:
+            changes.append(AddColumn(column.name, column.type))
+        elif (wide := common_type(field.type, column.type)) != normal_type(field.type):
+            changes.append(WidenColumn(field.name, wide))
+    return changes
+
+
+def find_column(schema: TableSchema, name: str) -> Column | None:
+    """The column of this name, or that holds the source field of this name; case does not matter."""
+    wanted = name.lower()
+    return next((c for c in schema.columns if wanted in (c.name.lower(), (c.field or "").lower())), None)
+
+
+def field_names(columns: Iterable[Column]) -> list[str]:
+    """The source fields behind columns, in order, without the columns that we add."""
+    return [column.field for column in columns if column.field is not None]

@@ -1,0 +1,10 @@
+"""The closed set of ways in which staged rows become the target table."""
+
+from enum import StrEnum
+
+
+class WriteStrategy(StrEnum):
+    """What a load does to the rows that the target already holds."""
+
+    REPLACE = "replace"
+    MERGE = "merge"

@@ -1,0 +1,174 @@
+"""DuckDB in a file, or in this process's memory."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from ingestr.core.secret import Secret
+from ingestr.core.strategy import WriteStrategy
+from ingestr.core.stream import RecordStream
+from ingestr.destinations.base import Capabilities, TableRef
+from ingestr.errors import ConfigurationError, DestinationError
+
+# Rows wait in our stream, not in DuckDB: its own cache may stay small, so that memory does not grow with the table.
+_SETTINGS = {"preserve_insertion_order": "false", "memory_limit": "'1GB'", "TimeZone": "'UTC'"}
+
+
+class DuckDBDestination:
+    """One connection to one database; the whole load is one transaction of it."""
+
+    default_schema = "main"
+    capabilities = Capabilities(strategies=frozenset(WriteStrategy))
+
+    def __init__(self, authority: str, path: str, parameters: Mapping[str, Secret], *, in_process: bool) -> None:
+        if parameters:
+            raise ConfigurationError(
+                f"duckdb:// takes no parameters, but the destination URI has {', '.join(sorted(parameters))}"
+            )
+        if authority or not path.removeprefix("/"):
+            raise ConfigurationError(
+                "the DuckDB URI has no file", hint="duckdb:///relative.db or duckdb:////absolute/path.db"
+            )
+        self._file = path.removeprefix("/")
+        if self._in_memory and not in_process:
+            raise ConfigurationError(
+                "a database in memory is gone when the command ends", hint="name a file: duckdb:///file.db"
+            )
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._in_transaction = False
+
+    @property
+    def _in_memory(self) -> bool:
+        return self._file.startswith(":memory:")
+
+    def connect(self) -> None:
+        """Open the file, creating it if there is none; in memory, it is the database behind ``duckdb.sql``."""
+        if self._in_memory:
+            # A cursor is a connection of its own to the same database: closing it keeps the caller's data.
+            source = duckdb.default_connection() if self._file == ":memory:" else duckdb.connect(self._file)
+            self._connection = source.cursor()
+            return
+        folder = Path(self._file).parent
+        if not folder.is_dir():
+            raise DestinationError(f"the folder {str(folder)!r} does not exist", hint=f"mkdir -p '{folder}'")
+        if Path(self._file).is_dir():
+            raise DestinationError(f"{self._file!r} is a folder, not a DuckDB file")
+        try:
+            self._connection = duckdb.connect(self._file)
+            for name, value in _SETTINGS.items():
+                self._connection.execute(f"SET {name} = {value}")
+        except duckdb.IOException as error:
+            raise self._cannot_open(error) from None
+        except duckdb.Error as error:
+            raise DestinationError(f"cannot open {self._file!r}: {_first_line(error)}") from None
+
+    def _cannot_open(self, error: duckdb.Error) -> DestinationError:
+        text = _first_line(error)
+        if "lock" in text:
+            return DestinationError(
+                f"another process holds {self._file!r}: {text}",
+                hint="DuckDB lets one process write at a time; wait for it or close it, then run again",
+            )
+        if "not a valid DuckDB database" in text:
+            return DestinationError(f"{self._file!r} is not a DuckDB database", hint="name another file")
+        if not os.access(Path(self._file).parent, os.W_OK):
+            return DestinationError(f"no permission to write in {str(Path(self._file).parent)!r}")
+        return DestinationError(f"cannot open {self._file!r}: {text}")
+
+    @property
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise RuntimeError("connect() comes first")
+        return self._connection
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise DestinationError(f"DuckDB failed {doing}: {_first_line(error)}") from error
+
+    def columns(self, table: TableRef) -> pa.Schema | None:
+        """The table's columns, or None where there is no such table."""
+        with self._errors(f"looking at {table}"):
+            found = self._open.execute(
+                "SELECT table_type FROM information_schema.tables WHERE table_catalog = current_database() "
+                "AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?)",
+                [table.schema, table.name],
+            ).fetchall()
+        if not found:
+            return None
+        if found[0][0] != "BASE TABLE":
+            raise DestinationError(f"{table} is a {found[0][0].lower()}, not a table", hint="choose another --dest-table")
+        with self._errors(f"looking at {table}"):
+            empty = exp.select("*").from_(table.to_table()).limit(0)
+            return self._arrow(empty).schema
+
+    def query(self, select: exp.Query) -> list[dict[str, Any]]:
+        """Rows of a query, inside the open transaction if there is one."""
+        with self._errors("reading"):
+            rows: list[dict[str, Any]] = self._arrow(select).to_pylist()
+            return rows
+
+    def _arrow(self, select: exp.Query) -> pa.Table:
+        table: pa.Table = self._open.sql(select.sql("duckdb")).to_arrow_table()
+        return table
+
+    def load(self, stream: RecordStream, staging: TableRef) -> int:
+        """Create the staging table from the stream in one statement; returns the rows it holds."""
+        self._begin()
+        # DuckDB finds the Python variable by its name in the statement.
+        create = exp.Create(
+            this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
+        )
+        try:
+            self._open.execute(create.sql("duckdb")).fetchall()
+        except duckdb.Error as error:
+            stream.raise_error()
+            raise DestinationError(f"DuckDB failed loading {staging}: {_first_line(error)}") from error
+        stream.raise_error()
+        total = self.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(staging.to_table()))
+        return int(total[0]["n"])
+
+    def execute(self, statements: Sequence[exp.Expr]) -> None:
+        """Run statements inside the transaction, beginning it if need be."""
+        self._begin()
+        for statement in statements:
+            with self._errors("writing"):
+                self._open.execute(statement.sql("duckdb")).fetchall()
+
+    def _begin(self) -> None:
+        if not self._in_transaction:
+            self._open.execute("BEGIN")
+            self._in_transaction = True
+
+    def commit(self) -> None:
+        """Make everything since the last commit visible at once."""
+        with self._errors("committing"):
+            self._open.execute("COMMIT")
+        self._in_transaction = False
+
+    def rollback(self) -> None:
+        """Undo everything since the last commit."""
+        if self._in_transaction:
+            self._in_transaction = False
+            self._open.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Roll back what is open and close the connection."""
+        if self._connection is not None:
+            try:
+                self.rollback()
+            finally:
+                self._connection.close()
+                self._connection = None
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).strip().partition("\n")[0]

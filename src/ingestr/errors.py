@@ -1,0 +1,108 @@
+"""Every error this package raises on purpose, filed by what the reader should do about it.
+
+    IngestrError                     exit code
+    ├── ConfigurationError           2   correct the command, the URI or an option
+    │   └── UnknownNameError         2   a table, column or key that does not exist; names the nearest
+    ├── AuthenticationError          3   log in again, or ask for the permission
+    │   ├── SessionExpiredError      3   get a new access token
+    │   └── AccessError              3   the user may not do this
+    ├── SourceError                  4   Salesforce said no, or gave less than it promised
+    │   ├── RequestRefusedError      4   an answer with an errorCode
+    │   ├── SourceUnavailableError   4   no usable answer after all retries: wait
+    │   ├── IncompleteReadError      4   rows promised and rows read differ
+    │   ├── JobFailedError           4   a Bulk job ended without a result
+    │   └── DecodeError              4   a value that does not fit its declared type
+    ├── DestinationError             5   the database refused or is out of reach
+    └── QuotaError                   6   the API quota is used up: wait until it refills
+
+Anything else that reaches the command line is a bug of ours and exits with 70.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class IngestrError(Exception):
+    """Base of all expected errors: what happened, and apart from it a hint what to do."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigurationError(IngestrError):
+    """The command, a URI or an option is wrong; nothing was read or written."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that does not exist, with the nearest names that do as its hint."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        by_lower = {candidate.lower(): candidate for candidate in known}
+        close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+        hint = "did you mean " + ", ".join(by_lower[c] for c in close) + "?" if close else None
+        if hint is None and 0 < len(by_lower) <= 20:
+            hint = "known: " + ", ".join(sorted(by_lower.values()))
+        super().__init__(f"unknown {kind} {name!r}" + (f" in {where}" if where else ""), hint=hint)
+
+
+class AuthenticationError(IngestrError):
+    """The login was refused."""
+
+    exit_code = 3
+
+
+class SessionExpiredError(AuthenticationError):
+    """The session ended and cannot be renewed with what the URI holds."""
+
+
+class AccessError(AuthenticationError):
+    """The logged-in user lacks a permission."""
+
+
+class SourceError(IngestrError):
+    """Salesforce refused, failed, or did not keep a promise."""
+
+    exit_code = 4
+
+
+class RequestRefusedError(SourceError):
+    """An API answer with an ``errorCode``; ``code`` decides what callers do."""
+
+    def __init__(self, message: str, *, code: str, status: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+
+
+class SourceUnavailableError(SourceError):
+    """No usable answer after all retries."""
+
+
+class IncompleteReadError(SourceError):
+    """Fewer or more rows, or other columns, than the source promised."""
+
+
+class JobFailedError(SourceError):
+    """A Bulk job ended as Failed, Aborted, or in a state nobody knows."""
+
+
+class DecodeError(SourceError):
+    """A value that cannot be read as the type that describe declares."""
+
+
+class DestinationError(IngestrError):
+    """The destination refused, is locked, or is not what the URI says."""
+
+    exit_code = 5
+
+
+class QuotaError(IngestrError):
+    """The org's API quota is used up."""
+
+    exit_code = 6

@@ -1,0 +1,361 @@
+"""One run, from options to result: the order of its steps and the checks between. Knows no platform, no engine."""
+
+import logging
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
+from datetime import datetime
+
+import pyarrow as pa
+
+from ingestr import state as system
+from ingestr.core.clock import Clock
+from ingestr.core.cursor import StreamState, Window, next_window
+from ingestr.core.naming import assign_names, column_name
+from ingestr.core.schema import Column, ColumnWidenedError, TableSchema, find_column
+from ingestr.core.strategy import WriteStrategy
+from ingestr.core.stream import RecordStream
+from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
+from ingestr.destinations.base import Destination, TableRef, parse_table
+from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError, UnknownNameError
+from ingestr.options import IngestOptions, ReadOptions
+from ingestr.progress import Progress
+from ingestr.registry import open_destination, open_source
+from ingestr.sources.base import ReadRequest, Source, Stream, Usage
+from ingestr.strategies import merge, replace
+from ingestr.strategies.base import Load, create_schema, deduplicate, key_census
+
+log = logging.getLogger("ingestr")
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What a run did.
+
+    Args:
+        source_object: the platform's name of the table.
+        dest_table: ``schema.table``.
+        strategy: how the rows were written.
+        read_by: the API that served them.
+        rows_read: rows that came from the source.
+        rows_inserted, rows_updated, rows_unchanged: what became of them.
+        duplicates: rows of one key that gave way to a newer one.
+        window: the range read, or None for all.
+        usage: API calls of this run, and the allowance.
+        seconds: how long it took.
+        notes: what the user should know.
+    """
+
+    source_object: str
+    dest_table: str
+    strategy: WriteStrategy
+    read_by: str
+    rows_read: int
+    rows_inserted: int
+    rows_updated: int
+    rows_unchanged: int
+    duplicates: int
+    window: Window | None
+    usage: Usage
+    seconds: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """What to read of a stream, settled between what it offers and what the user wants."""
+
+    columns: tuple[Column, ...]
+    strategy: WriteStrategy
+    cursor_field: str | None
+    primary_key: tuple[str, ...]
+
+
+@dataclass
+class _Run:
+    """One run's values that several steps share."""
+
+    options: IngestOptions
+    clock: Clock
+    progress: Progress
+    destination: Destination
+    source: Source
+    stream: Stream
+    target: TableRef
+    run_id: str
+    began: datetime
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        self.progress.note(text)
+
+
+def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> IngestResult:
+    """Copy one table.
+
+    The target changes in one transaction at the end, or not at all.
+
+    Args:
+        options: what the user asked for.
+        clock: time and waiting.
+        progress: told what happens.
+        in_process: whether the caller lives on after the run (a database in memory makes sense then).
+
+    Raises:
+        IngestrError: of the kind that says who must do something about it.
+    """
+    began = clock.monotonic()
+    with (
+        closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
+        closing(open_source(options.source_uri, clock)) as source,
+    ):
+        default_table = options.source_table.removeprefix("custom:")
+        target = parse_table(options.dest_table or default_table, destination.default_schema)
+        destination.connect()
+        progress.phase(f"asking Salesforce about {options.source_table}")
+        stream = source.stream(options.source_table)
+        started = clock.now()
+        one = _Run(options, clock, progress, destination, source, stream, target, uuid.uuid4().hex, started)
+        for note in [*source.notes, *stream.notes]:
+            one.note(note)
+        return _copy(one, lambda: clock.monotonic() - began)
+
+
+def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
+    """The rows of one table as a stream, under the documented column names; closing it closes the source."""
+    source = open_source(options.source_uri, clock)
+    try:
+        stream = source.stream(options.source_table)
+        chosen = _select(stream, options, ())
+        if options.has_interval and chosen.cursor_field is None:
+            raise ConfigurationError(
+                f"an interval needs a key to filter by, and {options.source_table} has none of its own",
+                hint="add incremental_key='system_modstamp'",
+            )
+        window = _named_interval(options, chosen.cursor_field) if chosen.cursor_field else None
+        names = assign_names([column.name for column in chosen.columns], {}, options.schema_naming)
+        rows = stream.read(_request(options, chosen, window, {}))
+        schema = target_schema(rows.schema, names, load_timestamp=False)
+        renamed = stamp_and_rename(rows, schema, clock.now())
+    except BaseException:
+        source.close()
+        raise
+
+    def close() -> None:
+        renamed.close()
+        source.close()
+
+    return RecordStream(schema, renamed, origin=rows.origin, on_close=close)
+
+
+def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
+    options, stream, destination = one.options, one.stream, one.destination
+    chosen = _select(stream, options, options.primary_key)
+    if chosen.strategy not in destination.capabilities.strategies:
+        raise ConfigurationError(f"the destination cannot {chosen.strategy}")
+    current = destination.columns(one.target)
+    state = system.read_state(destination, one.target)
+    rewrite = options.full_refresh or chosen.strategy is WriteStrategy.REPLACE
+    _check_same_source(one, state, current, rewrite=rewrite)
+    upper = stream.server_now()
+    window = _choose_window(one, chosen, state if current is not None and not rewrite else None, upper)
+    names, all_names = _choose_names(one, chosen, current, rewrite=rewrite)
+
+    staging = TableRef(one.target.schema, f"_ingestr_staging_{one.target.name}")
+    widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
+    rows, schema, origin = _stage(one, _request(options, chosen, window, widened), names, staging)
+    load = Load(
+        target=one.target,
+        staging=staging,
+        staged=schema,
+        current=None if rewrite else current,
+        primary_key=tuple(names[key] for key in chosen.primary_key),
+        cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
+        unchanging=(LOADED_AT,),
+    )
+    load, duplicates = _check_keys(one, load)
+    strategy = replace if rewrite else merge
+    census = destination.query(strategy.census(load))[0]
+    one.progress.phase(f"writing {one.target}")
+    destination.execute(strategy.plan(load))
+    partial = options.has_interval or options.sql_limit is not None
+    if rewrite or not partial:
+        reached = chosen.cursor_field is not None and not partial
+        new_state = StreamState(
+            stream.source_object,
+            one.source.identity,
+            chosen.cursor_field if reached else None,
+            upper if reached else None,
+        )
+        destination.execute(system.write_state(one.target, new_state, one.run_id, one.began))
+    naming = str(options.schema_naming)
+    destination.execute(system.write_names(one.target, stream.source_object, all_names, naming))
+    destination.commit()
+    return IngestResult(
+        source_object=stream.source_object,
+        dest_table=str(one.target),
+        strategy=WriteStrategy.REPLACE if rewrite else WriteStrategy.MERGE,
+        read_by=origin,
+        rows_read=rows,
+        rows_inserted=int(census["inserted"]),
+        rows_updated=int(census["updated"]),
+        rows_unchanged=int(census["unchanged"]),
+        duplicates=duplicates,
+        window=window,
+        usage=one.source.usage,
+        seconds=elapsed(),
+        notes=tuple(one.notes),
+    )
+
+
+def _select(stream: Stream, options: ReadOptions, primary_key: tuple[str, ...]) -> _Selection:
+    """Columns, strategy and keys by source field names, after checking everything the user named."""
+    named = assign_names(stream.schema.names, {}, options.schema_naming)
+    schema = TableSchema(tuple(Column(named[c.name], c.type, c.name) for c in stream.schema.columns))
+
+    def field_of(name: str, kind: str) -> str:
+        found = find_column(schema, name)
+        if found is None or found.field is None:
+            raise UnknownNameError(kind, name, schema.names, where=stream.source_object)
+        return found.field
+
+    excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
+    keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
+    cursor = stream.check_cursor(options.incremental_key) if options.incremental_key else stream.cursor_field
+    strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
+    if strategy is WriteStrategy.MERGE and not keys:
+        raise ConfigurationError(f"{stream.source_object} has no Id to merge by", hint="name one: --primary-key")
+    for needed in (*keys, *([cursor] if cursor else [])):
+        if needed in excluded:
+            raise ConfigurationError(
+                f"--sql-exclude-columns leaves out {named[needed]}, which is a key of this load",
+                hint="keys have to be read",
+            )
+    columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
+    return _Selection(columns, strategy, cursor, keys)
+
+
+def _named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
+    if not options.has_interval:
+        return None
+    return Window(cursor_field, options.interval_start, options.interval_end, end_inclusive=True)
+
+
+def _choose_window(one: _Run, chosen: _Selection, state: StreamState | None, upper: datetime) -> Window | None:
+    if one.options.has_interval:
+        if chosen.cursor_field is not None:
+            return _named_interval(one.options, chosen.cursor_field)
+        one.note(
+            f"{one.options.source_table} is replaced as a whole: the interval is not used "
+            "(--incremental-key system_modstamp would merge the interval instead)"
+        )
+    if chosen.cursor_field is None:
+        return None
+    window = next_window(state, chosen.cursor_field, upper)
+    log.debug("reading %s", f"{window.field} from {window.start} to {window.end}" if window else "everything")
+    return window
+
+
+def _check_same_source(one: _Run, state: StreamState | None, current: pa.Schema | None, *, rewrite: bool) -> None:
+    """A merge into a table of another object or org would mix rows that never belonged together."""
+    if state is None or current is None or rewrite:
+        return
+    if state.source_object != one.stream.source_object:
+        raise ConfigurationError(
+            f"{one.target} holds {state.source_object}, not {one.stream.source_object}",
+            hint="choose another --dest-table, or start again with --full-refresh",
+        )
+    identity = one.source.identity
+    if state.source_identity and identity and state.source_identity != identity:
+        raise ConfigurationError(
+            f"{one.target} was loaded from the org {state.source_identity}, and this login is at {identity}",
+            hint="choose another --dest-table, or start again with --full-refresh",
+        )
+
+
+def _choose_names(
+    one: _Run, chosen: _Selection, current: pa.Schema | None, *, rewrite: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of the columns to read, and of all fields ever named in this target."""
+    given, naming = system.read_names(one.destination, one.target, one.stream.source_object)
+    if naming is not None and naming != one.options.schema_naming:
+        if not rewrite and current is not None:
+            raise ConfigurationError(
+                f"{one.target} has {naming} column names; {one.options.schema_naming} would add each column again",
+                hint="use the same naming, or start again with --full-refresh",
+            )
+        given = {}
+    # All readable fields take part, so that what is excluded today cannot change a name tomorrow.
+    every = assign_names(one.stream.schema.names, given, one.options.schema_naming, reserved=[LOADED_AT])
+    for name in every.keys() - given.keys():
+        if every[name] != (asked := column_name(name, one.options.schema_naming)):
+            one.note(f"the column name {asked} is taken: {name} is written to {every[name]}")
+    return {column.name: every[column.name] for column in chosen.columns}, {**given, **every}
+
+
+def _already_wider(chosen: _Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
+    """Integer fields that an earlier run found to hold fractions: their column is double already."""
+    have = {f.name.lower(): f.type for f in current}
+    return {
+        column.name: pa.float64()
+        for column in chosen.columns
+        if column.type == pa.int64() and have.get(names[column.name].lower()) == pa.float64()
+    }
+
+
+def _request(
+    options: ReadOptions, chosen: _Selection, window: Window | None, widened: dict[str, pa.DataType]
+) -> ReadRequest:
+    return ReadRequest(
+        fields=tuple(column.name for column in chosen.columns),
+        window=window,
+        limit=options.sql_limit,
+        include_deleted=chosen.strategy is WriteStrategy.MERGE,
+        page_size=options.page_size,
+        parallelism=options.extract_parallelism,
+        widened=widened,
+    )
+
+
+def _stage(one: _Run, request: ReadRequest, names: dict[str, str], staging: TableRef) -> tuple[int, TableSchema, str]:
+    """Read everything into the staging table; again, with a wider type, when a value needs one."""
+    while True:
+        one.progress.phase(f"reading {one.stream.source_object}")
+        rows = one.stream.read(request)
+        schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
+        stream = stamp_and_rename(rows, schema, one.began, one.progress.rows)
+        try:
+            with stream:
+                one.destination.execute([create_schema(one.target.schema)])
+                loaded = one.destination.load(stream, staging)
+        except ColumnWidenedError as error:
+            one.destination.rollback()
+            request = replace_fields(request, widened={**request.widened, error.field: error.to})
+            one.note(
+                f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
+            )
+            continue
+        if loaded != stream.rows:
+            raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {staging}")
+        return loaded, schema, rows.origin
+
+
+def _check_keys(one: _Run, load: Load) -> tuple[Load, int]:
+    """Refuse null keys, and let the newest of several rows of one key win."""
+    if not load.primary_key:
+        return load, 0
+    census = one.destination.query(key_census(load))[0]
+    keys = ", ".join(load.primary_key)
+    if census["null_keys"]:
+        raise DestinationError(
+            f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
+        )
+    duplicates = int(census["rows"]) - int(census["distinct_keys"])
+    if duplicates:
+        load, statements = deduplicate(load)
+        one.destination.execute(statements)
+        one.note(f"{duplicates} rows repeat a key ({keys}); the newest of each is kept")
+    return load, duplicates

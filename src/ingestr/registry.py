@@ -1,0 +1,69 @@
+"""Which URI scheme belongs to which class: the only place that names concrete sources and destinations.
+
+Classes are named as text and imported when asked for, so that a missing driver concerns only who needs it.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ingestr.core.clock import Clock
+from ingestr.core.secret import Secret
+from ingestr.destinations.base import Destination
+from ingestr.errors import ConfigurationError
+from ingestr.sources.base import Source
+from ingestr.uri import parse_uri
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a class lives, and an example of its URI."""
+
+    location: str
+    examples: tuple[str, ...]
+
+
+SOURCES = {
+    "salesforce": Entry(
+        "ingestr.sources.salesforce:SalesforceSource",
+        (
+            "salesforce://?access_token=<token>&domain=<domain>",
+            "salesforce://?username=<username>&password=<password>&token=<security token>&domain=<domain>",
+            "salesforce://?client_id=<consumer key>&client_secret=<consumer secret>&domain=<domain>",
+        ),
+    ),
+}
+DESTINATIONS = {
+    "duckdb": Entry(
+        "ingestr.destinations.duckdb:DuckDBDestination", ("duckdb:///relative.db", "duckdb:////absolute/path.db")
+    ),
+}
+
+
+def _load(entries: dict[str, Entry], scheme: str, role: str) -> Any:
+    if scheme not in entries:
+        raise ConfigurationError(
+            f"no {role} is known for {scheme}://", hint="known: " + ", ".join(f"{name}://" for name in sorted(entries))
+        )
+    module, _, name = entries[scheme].location.partition(":")
+    return getattr(import_module(module), name)
+
+
+def open_source(uri: Secret, clock: Clock) -> Source:
+    """The source that a URI names; connects to nothing yet."""
+    parsed = parse_uri(uri.reveal(), role="source")
+    source: Source = _load(SOURCES, parsed.scheme, "source")(parsed.authority, parsed.path, parsed.parameters, clock)
+    return source
+
+
+def open_destination(uri: Secret, *, in_process: bool) -> Destination:
+    """The destination that a URI names; connects to nothing yet.
+
+    Args:
+        uri: as the user wrote it.
+        in_process: whether the caller lives on after the run, so that a database in memory makes sense.
+    """
+    parsed = parse_uri(uri.reveal(), role="destination")
+    kind = _load(DESTINATIONS, parsed.scheme, "destination")
+    destination: Destination = kind(parsed.authority, parsed.path, parsed.parameters, in_process=in_process)
+    return destination

@@ -1,0 +1,138 @@
+"""What an HTTP answer of Salesforce means: its error codes, and which of our errors each becomes."""
+
+import json
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import httpx
+
+from ingestr.errors import (
+    AccessError,
+    AuthenticationError,
+    IngestrError,
+    QuotaError,
+    RequestRefusedError,
+    SourceError,
+    SourceUnavailableError,
+)
+
+TRANSIENT_STATUS = frozenset({406, 420, 429, 500, 502, 503, 504})
+_TRANSIENT_FAULTS = frozenset({"SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION", "API_CURRENTLY_DISABLED"})
+
+
+@dataclass(frozen=True)
+class ApiError:
+    """One error of an answer: its code in Salesforce's spelling, and the text for people."""
+
+    code: str
+    message: str
+
+
+def parse_errors(response: httpx.Response) -> list[ApiError]:
+    """The errors in a body: REST arrays, OAuth and Bulk 1.0 objects, SOAP faults; empty for anything else."""
+    kind = response.headers.get("Content-Type", "").lower()
+    if "xml" in kind:
+        return _soap_fault(response.content)
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return []
+    found = []
+    for item in body if isinstance(body, list) else [body]:
+        if isinstance(item, dict):
+            code = item.get("errorCode") or item.get("error") or item.get("exceptionCode")
+            text = item.get("message") or item.get("error_description") or item.get("exceptionMessage") or ""
+            if code:
+                found.append(ApiError(str(code), str(text).strip()))
+    return found
+
+
+def _soap_fault(body: bytes) -> list[ApiError]:
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - the login host's own answer, over TLS
+    except ElementTree.ParseError:
+        return []
+    texts = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
+    code = texts.get("exceptionCode") or texts.get("faultcode", "").rpartition(":")[2]
+    return [ApiError(code, texts.get("exceptionMessage") or texts.get("faultstring", ""))] if code else []
+
+
+def is_html(response: httpx.Response) -> bool:
+    """Whether a page for people came where data was asked for."""
+    return "html" in response.headers.get("Content-Type", "").lower()
+
+
+def is_transient(response: httpx.Response) -> bool:
+    """Whether the same request may well succeed in a moment.
+
+    REQUEST_LIMIT_EXCEEDED has two meanings told apart only by its text: too many requests at this moment (passing),
+    and the daily quota used up (not). SOAP answers wrong passwords with HTTP 500: repeating those locks the user out.
+    """
+    errors = parse_errors(response) if response.status_code >= 400 else []
+    if "xml" in response.headers.get("Content-Type", "").lower():
+        return any(error.code in _TRANSIENT_FAULTS for error in errors)
+    if response.status_code in TRANSIENT_STATUS:
+        return True
+    if response.status_code == 403:
+        return any(e.code == "REQUEST_LIMIT_EXCEEDED" and e.message.startswith("Concurrent") for e in errors)
+    return response.status_code < 300 and is_html(response)
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._hidden = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.extend(data.split())
+
+
+def _page_text(response: httpx.Response) -> str:
+    page = _Text()
+    page.feed(response.text[:20_000])
+    return " ".join(page.words)[:120]
+
+
+def error_of(response: httpx.Response, doing: str) -> IngestrError:
+    """Our error for an answer that is not a success.
+
+    Args:
+        response: the last answer, its body read.
+        doing: what was asked for, for the message: ``describing Account``.
+    """
+    status = response.status_code
+    if 300 <= status < 400:
+        target = httpx.URL(response.headers.get("Location", "")).host or "another host"
+        return SourceError(f"{doing}: Salesforce redirects to {target}", hint=f"use that host: domain={target}")
+    errors = parse_errors(response)
+    if not errors:
+        page = f": “{_page_text(response)}”" if is_html(response) and _page_text(response) else ""
+        kind = "a web page" if is_html(response) else "no readable error"
+        message = f"{doing}: Salesforce answered HTTP {status} with {kind}{page}"
+        if status in TRANSIENT_STATUS:
+            return SourceUnavailableError(message, hint="Salesforce or the network is unwell; run again later")
+        return SourceError(message, hint="check that the domain is the org's API host, e.g. acme.my.salesforce.com")
+    code, text = errors[0].code, " ".join(errors[0].message.split())
+    message = f"{doing}: {code}: {text}"
+    if code == "REQUEST_LIMIT_EXCEEDED" and not text.startswith("Concurrent"):
+        return QuotaError(
+            message, hint="the org's API calls of the last 24 hours are used up; run again when some are free"
+        )
+    if code in ("LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
+        return QuotaError(message, hint="a limit of the Bulk API is reached; it refills over 24 hours")
+    if status in TRANSIENT_STATUS:
+        return SourceUnavailableError(message, hint="Salesforce is unwell; run again later")
+    if status == 401:
+        return AuthenticationError(message, hint="check the login in the source URI")
+    if status == 403:
+        return AccessError(message, hint="the logged-in user lacks a permission; ask the org's administrator")
+    return RequestRefusedError(message, code=code, status=status)

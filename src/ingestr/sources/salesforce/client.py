@@ -1,0 +1,164 @@
+"""Calls to the API of one org: paths, versions, usage and errors. Knows nothing of tables or types."""
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+
+from ingestr.core.clock import Clock
+from ingestr.errors import SourceError, SourceUnavailableError
+from ingestr.sources.base import Usage
+from ingestr.sources.salesforce.answers import error_of, is_transient
+from ingestr.sources.salesforce.auth import Session, SessionAuth
+from ingestr.sources.salesforce.config import SalesforceConfig, is_loopback
+from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
+
+log = logging.getLogger("ingestr.salesforce")
+
+# The newest version this client was written against; the oldest with Bulk 2.0 queries.
+NEWEST_VERSION = 67.0
+OLDEST_VERSION = 47.0
+# Salesforce answers 414 or 431 to more; host, other headers and a proxy's additions share it.
+_LONGEST_REQUEST, _OTHER_HEADERS = 16_384, 1_000
+_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+
+
+class SalesforceClient:
+    """The API of one org, for any number of threads; logs in at its first call."""
+
+    def __init__(self, config: SalesforceConfig, clock: Clock) -> None:
+        host = httpx.URL(config.login_url).host
+        transport = RetryTransport(make_connections(trust_environment=not is_loopback(host)), clock, is_transient)
+        headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
+        self._bare = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers)
+        self._auth = SessionAuth(config, self._bare)
+        # Requests are addressed when they are signed: until the login nobody knows the instance.
+        self._http = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers, auth=self._auth)
+        self._version_lock = threading.Lock()
+        self._usage_lock = threading.Lock()
+        self._version: str | None = None
+        self._usage = Usage(0, None, None)
+        self._server_now: datetime | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session in use, made if there is none."""
+        return self._auth.session()
+
+    @property
+    def usage(self) -> Usage:
+        """Calls made by us that count, and the org's allowance as last heard."""
+        return self._usage
+
+    @property
+    def version(self) -> str:
+        """The API version of this run: the newest that both sides know.
+
+        It stays for the whole run, as results of a Bulk job can be read only with the version that made the job.
+        """
+        with self._version_lock:
+            if self._version is None:
+                self._version = self._negotiate()
+            return self._version
+
+    def _negotiate(self) -> str:
+        answer = self._send("GET", "/services/data/", "asking for API versions", counts=False)
+        offered = [float(item["version"]) for item in _json(answer, "asking for API versions")]
+        common = [version for version in offered if OLDEST_VERSION <= version <= NEWEST_VERSION]
+        if not common:
+            raise SourceError(
+                f"the org offers no API version between {OLDEST_VERSION} and {NEWEST_VERSION}",
+                hint="install a newer ingestr",
+            )
+        log.debug("API version %s (the org offers up to %s)", max(common), max(offered))
+        return f"{max(common):.1f}"
+
+    def path(self, resource: str) -> str:
+        """The absolute path of a resource such as ``limits`` in the run's version."""
+        return f"/services/data/v{self.version}/{resource}"
+
+    def fits_url(self, path: str, params: Mapping[str, str]) -> bool:
+        """Whether a GET stays under the 16,384 bytes that Salesforce allows for URL and headers together."""
+        token = len(self.session.token.reveal())
+        return len(path) + len(urlencode(params)) + token + _OTHER_HEADERS <= _LONGEST_REQUEST
+
+    def get(
+        self,
+        path: str,
+        doing: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """GET; raises our error for anything but a success."""
+        return self._send("GET", path, doing, params=params, headers=headers)
+
+    def get_json(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> Any:
+        """GET and decode."""
+        return _json(self.get(path, doing, params=params), doing)
+
+    def send_json(self, method: str, path: str, doing: str, body: object = None) -> Any:
+        """POST, PATCH or DELETE with a JSON body; None where the answer is empty."""
+        answer = self._send(method, path, doing, json=body)
+        return _json(answer, doing) if answer.content else None
+
+    def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
+        """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
+        return self._send(
+            "GET", path, doing, params=params, headers={"Accept": "text/csv"}, extensions={"stream": True}
+        )
+
+    def server_now(self) -> datetime:
+        """The org's clock at its latest answer, in UTC at whole seconds."""
+        if self._server_now is None:
+            self._send("GET", "/services/data/", "asking for the time", counts=False)
+        if self._server_now is None:
+            raise SourceError("Salesforce's answers carry no Date header", hint="does a proxy remove it?")
+        return self._server_now
+
+    def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
+        streamed = bool(options.get("extensions"))
+        extensions = {"timeout": TIMEOUT.as_dict(), **options.pop("extensions", {})}
+        options = {name: value for name, value in options.items() if value is not None}
+        # The host is a placeholder: signing puts the session's instance in its place.
+        request = self._http.build_request(method, f"https://instance{path}", extensions=extensions, **options)
+        try:
+            answer = self._http.send(request, stream=streamed)
+        except httpx.TransportError as error:
+            raise SourceUnavailableError(
+                f"{doing}: no usable answer from {request.url.host}: {error or type(error).__name__}",
+                hint="check the domain and the network",
+            ) from error
+        self._note(answer, counts=counts)
+        if not answer.is_success:
+            answer.read()
+            raise error_of(answer, doing)
+        return answer
+
+    def _note(self, answer: httpx.Response, *, counts: bool) -> None:
+        with self._usage_lock:
+            used, limit = self._usage.used, self._usage.limit
+            if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
+                used, limit = int(found[1]), int(found[2])
+            self._usage = Usage(self._usage.calls + counts, used, limit)
+            if date := answer.headers.get("Date"):
+                self._server_now = parsedate_to_datetime(date).astimezone(UTC)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+        self._bare.close()
+
+
+def _json(answer: httpx.Response, doing: str) -> Any:
+    try:
+        return json.loads(answer.content)
+    except ValueError:
+        raise error_of(answer, doing) from None

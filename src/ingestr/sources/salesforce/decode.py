@@ -1,0 +1,185 @@
+"""Pages of text become record batches of the declared types.
+
+CSV and JSON take one road: both are first columns of text in Salesforce's own spelling, then cast by the same
+functions, so that a table is the same whichever API served it.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from ingestr.core.schema import ColumnWidenedError
+from ingestr.errors import DecodeError, IncompleteReadError
+
+# Small blocks keep memory low; a row longer than a block makes the page be read again as one block.
+_BLOCK_BYTES = 2 << 20
+_PARSE = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+_TIME = pa.time64("us")
+
+
+def decode_csv(page: bytes, schema: pa.Schema) -> pa.Table:
+    """A page of Bulk results as a table of ``schema``, columns matched by name.
+
+    An empty cell is null whatever its quotes, as Salesforce stores no empty text; every other text is data.
+
+    Raises:
+        IncompleteReadError: the page is cut short, or its header is not the one asked for.
+        ColumnWidenedError: an integer column holds fractions.
+        DecodeError: a value does not fit its type; says which.
+    """
+    if b"\0" in page:
+        # Databases do not take NUL in text, and Salesforce lets it in by accident only.
+        page = page.replace(b"\0", b"")
+    if not page.strip():
+        return schema.empty_table()
+    if not page.endswith(b"\n"):
+        page += b"\n"
+    # Times end in Z, which Arrow's reader does not take: they are read as text and cast.
+    first_types = pa.schema([pa.field(f.name, pa.string() if f.type == _TIME else f.type) for f in schema])
+    try:
+        table = _read_csv(page, first_types)
+    except pa.ArrowInvalid:
+        text = pa.schema([pa.field(f.name, pa.string()) for f in schema])
+        try:
+            table = _read_csv(page, text)
+        except pa.ArrowInvalid as error:
+            raise IncompleteReadError(f"a page of results is broken: {error}") from None
+    return cast_table(table, schema)
+
+
+def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
+    convert = csv.ConvertOptions(
+        column_types=schema,
+        include_columns=schema.names,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+        true_values=["true"],
+        false_values=["false"],
+    )
+    buffer = pa.py_buffer(page)
+    try:
+        try:
+            return csv.read_csv(
+                pa.BufferReader(buffer),
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                parse_options=_PARSE,
+                convert_options=convert,
+            )
+        except pa.ArrowInvalid:
+            if len(page) <= _BLOCK_BYTES:
+                raise
+            return csv.read_csv(
+                pa.BufferReader(buffer),
+                read_options=csv.ReadOptions(block_size=len(page) + 1),
+                parse_options=_PARSE,
+                convert_options=convert,
+            )
+    except (pa.ArrowKeyError, KeyError) as error:
+        raise IncompleteReadError(f"a page of results lacks a column that was asked for: {error}") from None
+
+
+def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Records of a REST page as a table of ``schema``.
+
+    Numbers must come as the text that was on the wire (``loads_as_text`` keeps it).
+
+    Raises:
+        IncompleteReadError: a record lacks a field that was asked for.
+    """
+    arrays = []
+    for field in schema:
+        try:
+            values = [_as_text(record[field.name]) for record in records]
+        except KeyError:
+            raise IncompleteReadError(f"a record lacks the field {field.name} that was asked for") from None
+        arrays.append(_text_array(values))
+    return cast_table(pa.table(arrays, names=schema.names), schema)
+
+
+def loads_as_text(body: bytes) -> Any:
+    """Decode JSON, numbers as the text on the wire: ``1.2345678E7`` stays that in a text column, as it does in CSV."""
+    return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+
+
+def _text_array(values: list[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        # Half a surrogate pair cannot be written in UTF-8: the replacement character takes its place.
+        whole = [None if v is None else v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values]
+        return pa.array(whole, pa.string())
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def cast_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Columns of text, or already of the right type, as ``schema`` says."""
+    columns = []
+    for field in schema:
+        column = table.column(field.name)
+        columns.append(column if column.type == field.type else _cast(column, field, table))
+    return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, table: pa.Table) -> pa.ChunkedArray:
+    try:
+        return _convert(column, field)
+    except pa.ArrowInvalid:
+        raise _bad_value(column, field, table) from None
+
+
+def _convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    if field.type == _TIME:
+        # Arrow casts no text to times of day: they take the road over a timestamp of 1970-01-01.
+        moments = pc.binary_join_element_wise("1970-01-01", pc.utf8_rtrim(column, "Z"), "T")
+        return pc.cast(pc.cast(moments, pa.timestamp("us")), _TIME)
+    if field.type == pa.bool_():
+        if not pc.all(pc.is_in(column, pa.array(["true", "false", None], pa.string())), min_count=0).as_py():
+            raise pa.ArrowInvalid("neither true nor false")
+        return pc.equal(column, "true")
+    if field.type == pa.int64():
+        return _to_integer(column, field)
+    return pc.cast(column, field.type)
+
+
+def _to_integer(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """Integers, also where the wire says ``47.0``; Salesforce declares some fields int that hold fractions."""
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:
+        doubles = pc.cast(column, pa.float64())
+    try:
+        return pc.cast(doubles, pa.int64())
+    except pa.ArrowInvalid:
+        raise ColumnWidenedError(field.name, pa.float64()) from None
+
+
+def _bad_value(column: pa.ChunkedArray, field: pa.Field, table: pa.Table) -> DecodeError:
+    """Name the first value that does not fit, and its row's Id, so that somebody can look it up."""
+    first, size = 0, len(column)
+    while size > 1:
+        half = size // 2
+        try:
+            _convert(column.slice(first, half), field)
+        except pa.ArrowInvalid:
+            size = half
+        else:
+            first, size = first + half, size - half
+    row = table.column("Id")[first].as_py() if "Id" in table.column_names else f"number {first + 1} of its page"
+    return DecodeError(
+        f"{field.name} of row {row} is {column[first].as_py()[:80]!r}, which is no {field.type}",
+        hint=f"leave the field out: --sql-exclude-columns {field.name}",
+    )

@@ -1,0 +1,87 @@
+"""Which objects the org has and which fields an object has, for the logged-in user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ingestr.core.naming import snake_case
+from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
+from ingestr.sources.salesforce.client import SalesforceClient
+from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
+from ingestr.sources.salesforce.types import Field
+
+
+@dataclass(frozen=True)
+class ObjectDescribe:
+    """An object's own spelling of its name, and its fields in Salesforce's order."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    def find(self, name: str) -> Field | None:
+        """The field of this API name or snake_case name; case does not matter."""
+        wanted = name.lower()
+        return next((f for f in self.fields if wanted in (f.name.lower(), snake_case(f.name).lower())), None)
+
+
+def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | None, ObjectDescribe]:
+    """The object behind a table name: a documented one, ``custom:<API name>``, or any name the org knows.
+
+    Raises:
+        UnknownNameError: no such object for this user, with the nearest names.
+    """
+    name = table.strip()
+    if named := NAMED_TABLES.get(name.lower()):
+        return named, describe_object(client, named.object_name, table)
+    if name.lower().startswith(CUSTOM_PREFIX):
+        api_name = name[len(CUSTOM_PREFIX) :].strip()
+        if not api_name:
+            raise ConfigurationError("custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c")
+        return None, describe_object(client, api_name, table)
+    objects = _queryable_objects(client)
+    by_name = {key: api_name for api_name in objects for key in (snake_case(api_name).lower(), api_name.lower())}
+    if name.lower() not in by_name:
+        raise UnknownNameError("table", table, [*NAMED_TABLES, *objects], where="this org")
+    return None, describe_object(client, by_name[name.lower()], table)
+
+
+def describe_object(client: SalesforceClient, api_name: str, table: str) -> ObjectDescribe:
+    """Describe one object; ``table`` is what the user called it."""
+    if not api_name.replace("_", "").isalnum():
+        raise ConfigurationError(f"{api_name!r} is not an API name", hint="API names hold letters, digits and _")
+    try:
+        body = client.get_json(client.path(f"sobjects/{api_name}/describe"), f"describing {api_name}")
+    except RequestRefusedError as error:
+        if error.code not in ("NOT_FOUND", "INVALID_TYPE"):
+            raise
+        known = _queryable_objects(client)
+        prefix = CUSTOM_PREFIX if table.lower().startswith(CUSTOM_PREFIX) else ""
+        names = [prefix + name for name in known]
+        raise UnknownNameError("table", table, names, where="this org, or hidden from this user") from None
+    return parse_describe(body)
+
+
+def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
+    """Read a describe; keys that are absent mean false, as their set differs between API versions."""
+    name = str(body.get("name", ""))
+    if body.get("queryable") is False:
+        raise SourceError(f"{name} cannot be queried by any API of Salesforce", hint="read the objects behind it")
+    fields = tuple(
+        Field(
+            name=item["name"],
+            type=item["type"],
+            soap_type=item.get("soapType", ""),
+            filterable=bool(item.get("filterable")),
+            sortable=bool(item.get("sortable")),
+            nillable=bool(item.get("nillable")),
+        )
+        for item in body.get("fields", ())
+    )
+    if not fields:
+        raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
+    return ObjectDescribe(name, fields)
+
+
+def _queryable_objects(client: SalesforceClient) -> list[str]:
+    body = client.get_json(client.path("sobjects/"), "listing the org's objects")
+    return [item["name"] for item in body["sobjects"] if item.get("queryable") and not item.get("deprecatedAndHidden")]

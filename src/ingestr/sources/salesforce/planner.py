@@ -1,0 +1,79 @@
+"""Chooses REST or Bulk 2.0 before the first row, and says why.
+
+REST costs a call for every 2,000 rows; Bulk costs about six calls and some seconds whatever the size, and a call for
+each large page.
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ingestr.errors import AccessError, QuotaError, RequestRefusedError
+from ingestr.sources.salesforce.client import SalesforceClient
+
+log = logging.getLogger("ingestr.salesforce")
+
+MOST_REST_ROWS = 10_000
+
+
+class Api(StrEnum):
+    """The two ways to read rows."""
+
+    REST = "REST"
+    BULK = "Bulk 2.0"
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """The way chosen, and the reason for people."""
+
+    api: Api
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.api}: {self.reason}"
+
+
+def plan_read(
+    client: SalesforceClient, object_name: str, *, filtered: bool, limit: int | None, fits_url: bool
+) -> ReadPlan:
+    """Decide from what is known without reading a row.
+
+    A REST plan is provisional: its first page tells the true number of rows, and ``too_many`` may still turn it down.
+    """
+    if not fits_url:
+        return ReadPlan(Api.BULK, "the field list is too long for a URL")
+    if limit is not None and limit <= MOST_REST_ROWS:
+        return ReadPlan(Api.REST, f"at most {limit:,} rows are wanted")
+    if filtered:
+        return ReadPlan(Api.REST, "a window is usually small")
+    rows = record_count(client, object_name)
+    if rows is None:
+        return ReadPlan(Api.REST, "Salesforce does not tell the number of rows beforehand")
+    if rows > MOST_REST_ROWS:
+        return ReadPlan(Api.BULK, f"about {rows:,} rows are more than the {MOST_REST_ROWS:,} worth asking REST for")
+    return ReadPlan(Api.REST, f"about {rows:,} rows take few calls")
+
+
+def too_many(promised: int) -> ReadPlan | None:
+    """The Bulk plan that replaces a REST read of so many rows, or None where REST is right."""
+    if promised <= MOST_REST_ROWS:
+        return None
+    return ReadPlan(
+        Api.BULK, f"the query matches {promised:,} rows, more than the {MOST_REST_ROWS:,} worth asking REST for"
+    )
+
+
+def record_count(client: SalesforceClient, object_name: str) -> int | None:
+    """Salesforce's cached, approximate number of rows; None where it keeps or tells none."""
+    try:
+        body = client.get_json(
+            client.path("limits/recordCount"), f"asking for the size of {object_name}", {"sObjects": object_name}
+        )
+    except QuotaError:
+        raise
+    except (AccessError, RequestRefusedError) as error:
+        log.debug("%s", error)
+        return None
+    counts = {str(item.get("name", "")).lower(): int(item["count"]) for item in body.get("sObjects", ())}
+    return counts.get(object_name.lower())

@@ -1,0 +1,159 @@
+"""Reads rows through REST queries: few calls and no job, for tables that are small or that Bulk refuses."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from ingestr.errors import IncompleteReadError, SourceError
+from ingestr.sources.salesforce import soql
+from ingestr.sources.salesforce.client import SalesforceClient
+from ingestr.sources.salesforce.decode import decode_json, loads_as_text
+
+# Salesforce's bounds of a REST page, and how many Ids keep a query of a page's other fields short.
+_LEAST_PAGE, _LARGEST_PAGE = 200, 2_000
+_IDS_PER_QUERY = 200
+_REREADS = 3
+_STAMP = "SystemModstamp"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RestQuery:
+    """Rows of one object to be read by REST."""
+
+    object_name: str
+    fields: tuple[str, ...]
+    where: tuple[str, ...] = ()
+    order_by: str | None = None
+    limit: int | None = None
+    include_deleted: bool = False
+    page_size: int = _LARGEST_PAGE
+
+    @property
+    def resource(self) -> str:
+        """``query``, or ``queryAll`` which also gives deleted and archived rows."""
+        return "queryAll" if self.include_deleted else "query"
+
+    def soql(self, fields: Sequence[str]) -> str:
+        """The query for some of the fields."""
+        return soql.select(self.object_name, fields, where=self.where, order_by=self.order_by, limit=self.limit)
+
+
+class RestRead:
+    """A query whose first page has been asked for, so that the number of rows is known before any is used."""
+
+    def __init__(self, client: SalesforceClient, query: RestQuery) -> None:
+        self._client = client
+        self._query = query
+        self._groups = field_groups(query.fields, lambda fields: _fits(client, query, fields))
+        self._pages = _pages(client, query, self._groups[0])
+        self._first = next(self._pages)
+        self.promised = int(self._first["totalSize"])
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """All rows, page by page, checked against the number that Salesforce promised.
+
+        Raises:
+            IncompleteReadError: other rows came than ``totalSize`` said.
+        """
+        read = 0
+        for page in chain([self._first], self._pages):
+            records: list[Record] = page["records"]
+            if len(self._groups) > 1:
+                records = _complete(self._client, self._query, self._groups, records)
+            read += len(records)
+            yield from decode_json(records, schema).to_batches()
+        if read != self.promised:
+            raise IncompleteReadError(
+                f"reading {self._query.object_name}: Salesforce promised {self.promised} rows and gave {read}",
+                hint="run again; nothing was written",
+            )
+
+
+def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:
+    """Whether the query needs no splitting of its fields."""
+    return _fits(client, query, query.fields)
+
+
+def field_groups(fields: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> list[tuple[str, ...]]:
+    """The fields in as few groups as fit a URL each; with more than one, each starts with Id and the system timestamp.
+
+    Raises:
+        SourceError: there is no Id to put the groups together by.
+    """
+    if fits(fields):
+        return [tuple(fields)]
+    if "Id" not in fields:
+        raise SourceError("the field list is too long for one URL, and without Id it cannot be split")
+    shared = [name for name in ("Id", _STAMP) if name in fields]
+    groups: list[list[str]] = [list(shared)]
+    for name in fields:
+        if name in shared:
+            continue
+        if not fits([*groups[-1], name]):
+            groups.append(list(shared))
+        groups[-1].append(name)
+    return [tuple(group) for group in groups]
+
+
+def _fits(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> bool:
+    page_of_ids = soql.select(query.object_name, fields, where=[soql.id_in(["0" * 18] * _IDS_PER_QUERY)])
+    everything = set(fields) == set(query.fields)
+    text = query.soql(fields) if everything else max(query.soql(fields), page_of_ids, key=len)
+    return client.fits_url(client.path(query.resource), {"q": text})
+
+
+def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    doing = f"reading {query.object_name}"
+    size = min(max(query.page_size, _LEAST_PAGE), _LARGEST_PAGE)
+    headers = {"Sforce-Query-Options": f"batchSize={size}"}
+    answer = client.get(client.path(query.resource), doing, params={"q": query.soql(fields)}, headers=headers)
+    page = loads_as_text(answer.content)
+    yield page
+    while next_url := page.get("nextRecordsUrl"):
+        page = loads_as_text(client.get(next_url, doing, headers=headers).content)
+        yield page
+
+
+def _complete(
+    client: SalesforceClient, query: RestQuery, groups: list[tuple[str, ...]], page: list[Record]
+) -> list[Record]:
+    """The page's records with the fields of all groups.
+
+    A record that changed between two queries would mix two states: its system timestamp tells, and it is read again.
+    """
+    whole: dict[str, Record] = {}
+    pending = [record["Id"] for record in page]
+    first = {record["Id"]: record for record in page}
+    for _ in range(_REREADS):
+        parts = [first] + [_by_id(client, query, group, pending) for group in groups[1:]]
+        for row_id in pending:
+            found = [part[row_id] for part in parts if row_id in part]
+            if len(found) == len(parts) and len({record.get(_STAMP) for record in found}) == 1:
+                whole[row_id] = {name: value for record in found for name, value in record.items()}
+        pending = [row_id for row_id in pending if row_id not in whole]
+        if not pending:
+            return [whole[record["Id"]] for record in page]
+        first = _by_id(client, query, groups[0], pending)
+    raise IncompleteReadError(
+        f"reading {query.object_name}: {len(pending)} rows, {pending[0]} among them, changed or vanished at every try",
+        hint="run again when the object is quieter",
+    )
+
+
+def _by_id(client: SalesforceClient, query: RestQuery, fields: Sequence[str], ids: Sequence[str]) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = RestQuery(
+            query.object_name,
+            tuple(fields),
+            where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),),
+            include_deleted=query.include_deleted,
+        )
+        for page in _pages(client, some, fields):
+            records.update((record["Id"], record) for record in page["records"])
+    return records

@@ -1,0 +1,73 @@
+"""Salesforce's field types as Arrow types. The types come from describe, never from the values."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ingestr.core.schema import TIMESTAMP
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "reference": pa.string(),
+    "masterrecord": pa.string(),
+    "string": pa.string(),
+    "textarea": pa.string(),
+    "picklist": pa.string(),
+    "multipicklist": pa.string(),
+    "combobox": pa.string(),
+    "email": pa.string(),
+    "phone": pa.string(),
+    "url": pa.string(),
+    "encryptedstring": pa.string(),
+    "anyType": pa.string(),
+    "datacategorygroupreference": pa.string(),
+    "boolean": pa.bool_(),
+    "int": pa.int64(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "currency": pa.float64(),
+    "percent": pa.float64(),
+    "date": pa.date32(),
+    "datetime": TIMESTAMP,
+    "time": pa.time64("us"),
+}
+
+# Types whose values neither API gives as a column, and what the reader should know.
+LEFT_OUT = {
+    "address": None,  # its components are columns of their own
+    "location": None,
+    "base64": "binary content is not copied",
+    "json": "JSON values cannot be read as a column",
+    "complexvalue": "nested metadata cannot be read as a column",
+    "byte": "binary content is not copied",
+}
+JUNCTION_LIST = "urn:JunctionIdListNames"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a describe, as far as reading it needs."""
+
+    name: str
+    type: str
+    soap_type: str = ""
+    filterable: bool = False
+    sortable: bool = False
+    nillable: bool = True
+
+    @property
+    def readable(self) -> bool:
+        """Whether the field can be a column."""
+        return self.type not in LEFT_OUT and self.soap_type != JUNCTION_LIST
+
+    @property
+    def note(self) -> str | None:
+        """Why the field is left out, if that is worth saying: what a compound holds stands in its components."""
+        if self.soap_type == JUNCTION_LIST:
+            return "lists of related Ids cannot be read as a column"
+        return LEFT_OUT.get(self.type)
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The column's type; a type that a later API version may bring is read as text."""
+        return ARROW_TYPES.get(self.type, pa.string())

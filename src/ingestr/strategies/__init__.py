@@ -1,0 +1,1 @@
+"""How staged rows become the target table; every strategy emits SQL expressions and knows no engine."""
