@@ -1,0 +1,120 @@
+"""Knows the addresses of the org and how answers are sent over ASGI; must not know what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ingestr.simulator import bulk, login, rest
+from ingestr.simulator.gate import Gate, Resource, Sending
+from ingestr.simulator.state import OrgState
+from ingestr.simulator.wire import Call
+
+_PIECE = 256 * 1024
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_DATA = "/services/data/v{version}"
+RESOURCES: dict[str, Resource] = {
+    "/services/oauth2/token": Resource({"POST": login.token, "GET": login.token}, session=False),
+    "/services/oauth2/revoke": Resource({"POST": login.revoke, "GET": login.revoke}, session=False),
+    "/services/oauth2/userinfo": Resource({"GET": login.userinfo, "POST": login.userinfo}, session=False),
+    "/id/{org}/{user}": Resource({"GET": login.identity}),
+    "/services/Soap/u/{version}": Resource({"POST": login.soap}, session=False),
+    "/services/Soap/u/{version}/{org}": Resource({"POST": login.soap}, session=False),
+    "/services/data": Resource({"GET": rest.versions}, session=False),
+    _DATA: Resource({"GET": rest.resources}),
+    f"{_DATA}/limits": Resource({"GET": rest.limits}),
+    f"{_DATA}/limits/recordCount": Resource({"GET": rest.record_count}),
+    f"{_DATA}/sobjects": Resource({"GET": rest.sobjects}),
+    f"{_DATA}/sobjects/{{name}}": Resource({"GET": rest.sobject}),
+    f"{_DATA}/sobjects/{{name}}/describe": Resource({"GET": rest.describe}),
+    f"{_DATA}/sobjects/{{name}}/{{id}}": Resource({"GET": rest.row}),
+    f"{_DATA}/sobjects/{{name}}/{{id}}/{{field}}": Resource({"GET": rest.blob}),
+    f"{_DATA}/query": Resource({"GET": rest.query}),
+    f"{_DATA}/queryAll": Resource({"GET": rest.query_all}),
+    f"{_DATA}/query/{{locator}}": Resource({"GET": rest.query_more}),
+    f"{_DATA}/queryAll/{{locator}}": Resource({"GET": rest.query_more}),
+    f"{_DATA}/jobs/query": Resource({"GET": bulk.listed, "POST": bulk.create}),
+    f"{_DATA}/jobs/query/{{job}}": Resource({"GET": bulk.poll, "PATCH": bulk.change, "DELETE": bulk.delete}),
+    f"{_DATA}/jobs/query/{{job}}/results": Resource({"GET": bulk.results}),
+    f"{_DATA}/jobs/query/{{job}}/resultPages": Resource({"GET": bulk.result_pages}),
+    f"{_DATA}/jobs/query/{{job}}/resultpages": Resource({"GET": bulk.result_pages}),
+}
+
+
+def make_app(org: OrgState) -> ASGIApp:
+    """Return the ASGI application that is the org."""
+    gate = Gate(org)
+    routes = [Route(path, _endpoint(gate, resource), methods=_METHODS) for path, resource in RESOURCES.items()]
+    routes.append(Route("/{rest:path}", _endpoint(gate, None), methods=_METHODS))
+    inner = Starlette(routes=routes)
+    inner.router.redirect_slashes = False
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["path"]) > 1:
+            # The platform does not mind a slash at the end.
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await inner(scope, receive, send)
+
+    return application
+
+
+class _Response:
+    """Sends what the gate said, or cuts the connection instead."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        sending, transport = self._sending, scope.get("state", {}).get("transport")
+        if sending.dropped:
+            await _close(transport)
+            return
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in sending.headers]
+        await send({"type": "http.response.start", "status": sending.status, "headers": headers})
+        if sending.status not in {204, 304} and scope["method"] != "HEAD":
+            for start in range(0, len(sending.body), _PIECE):
+                await send(
+                    {"type": "http.response.body", "body": sending.body[start : start + _PIECE], "more_body": True}
+                )
+        if sending.cut:
+            await _close(transport)
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _close(transport: Any) -> None:
+    """Close the connection with what was sent so far, and wait until the server has noticed."""
+    if transport is None:
+        return
+    transport.close()
+    for _ in range(1_000):
+        if transport.get_extra_info("socket") is None or transport.get_extra_info("socket").fileno() < 0:
+            return
+        await asyncio.sleep(0.001)
+
+
+def _endpoint(gate: Gate, resource: Resource | None) -> Any:
+    async def endpoint(request: HttpRequest) -> _Response:
+        scope = request.scope
+        query = scope["query_string"].decode("latin-1")
+        raw = scope.get("raw_path") or scope["path"].encode()
+        size = len(raw) + len(query) + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        call = Call(
+            method="GET" if request.method == "HEAD" else request.method,
+            path=scope["path"],
+            query=query,
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
+            body=await request.body(),
+            parts={key: str(value) for key, value in request.path_params.items()},
+            size=size,
+        )
+        return _Response(await run_in_threadpool(gate.serve, call, resource))
+
+    return endpoint

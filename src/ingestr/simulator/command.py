@@ -1,0 +1,60 @@
+"""Knows how a simulated org is run from the command line and what it says there; must not know how it works."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TextIO
+from urllib.parse import urlencode
+
+from ingestr.simulator.org import SimulatedOrg
+
+
+def source_uris(org: SimulatedOrg, access_token: str) -> dict[str, str]:
+    """Return a source URI for each way to log in, by the name of the way."""
+    known = org.credentials
+    ways = {
+        "access token": {"access_token": access_token},
+        "username and password": {
+            "username": known.username,
+            "password": known.password,
+            "token": known.security_token,
+        },
+        "client credentials": {"client_id": known.client_id, "client_secret": known.client_secret},
+    }
+    return {way: "salesforce://?" + urlencode({**parameters, "domain": org.url}) for way, parameters in ways.items()}
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    rows: int = 1_000,
+    seed: int = 42,
+    *,
+    stream: TextIO | None = None,
+    prepare: Callable[[SimulatedOrg], None] | None = None,
+) -> None:
+    """Serve a simulated org until interrupted, having said on `stream` (stderr) where and how to reach it.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 takes any that is free.
+        rows: rows of the big objects.
+        seed: the same seed gives the same org, its access token too.
+        stream: where to talk.
+        prepare: called with the org before it serves, to grow or change it.
+    """
+    out = stream or sys.stderr
+    org = SimulatedOrg(rows=rows, seed=seed, port=port, host=host)
+    if prepare is not None:
+        prepare(org)
+    print(f"A simulated Salesforce org listens at {org.url} (seed {seed}). Ctrl-C stops it.", file=out)
+    for way, uri in source_uris(org, org.access_token()).items():
+        print(f"  {way}: {uri}", file=out, flush=True)
+    try:
+        org.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        org.close()
+        print("Stopped.", file=out)

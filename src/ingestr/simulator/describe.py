@@ -1,0 +1,255 @@
+"""Knows the JSON that describe and describeGlobal answer; must not know HTTP, rows or SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ingestr.simulator.model import Field, SObject
+
+MASTER_RECORD_TYPE = "012000000000000AAA"
+_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_+")
+_ID_LOOKUPS = {
+    "User": {"Username", "Email", "EmployeeNumber", "FederationIdentifier"},
+    "Contact": {"Email"},
+    "Lead": {"Email"},
+    "RecordType": {"Name"},
+}
+_NAME_FIELDS = {
+    "Task": "Subject",
+    "Event": "Subject",
+    "CaseStatus": "MasterLabel",
+    "OpportunityStage": "MasterLabel",
+    "Case": "CaseNumber",
+}
+
+
+def describe_global(objects: Mapping[str, SObject], base: str) -> dict[str, Any]:
+    """Return the body of `GET …/sobjects/`."""
+    entries = [summarise(each, base) for each in objects.values()]
+    return {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": sorted(entries, key=lambda entry: str(entry["name"]))}
+
+
+def summarise(owner: SObject, base: str) -> dict[str, Any]:
+    """Return the entry of an object in describeGlobal."""
+    url = f"{base}/sobjects/{owner.name}"
+    flags = owner.flags
+    label = make_label(owner.name)
+    return {
+        "activateable": False,
+        "associateEntityType": owner.satellite[0] if owner.satellite else None,
+        "associateParentEntity": owner.satellite[1] if owner.satellite else None,
+        "createable": "createable" in flags,
+        "custom": owner.custom,
+        "customSetting": False,
+        "deepCloneable": "deepCloneable" in flags,
+        "deletable": "deletable" in flags,
+        "deprecatedAndHidden": False,
+        "feedEnabled": "feedEnabled" in flags,
+        "hasSubtypes": False,
+        "isInterface": False,
+        "isSubtype": False,
+        "keyPrefix": owner.prefix if owner.prefix != "-" else None,
+        "label": label,
+        "labelPlural": label + "s",
+        "layoutable": "layoutable" in flags,
+        "mergeable": "mergeable" in flags,
+        "mruEnabled": "layoutable" in flags,
+        "name": owner.name,
+        "queryable": "queryable" in flags,
+        "replicateable": "replicateable" in flags,
+        "retrieveable": "retrieveable" in flags,
+        "searchable": "searchable" in flags,
+        "triggerable": "triggerable" in flags,
+        "undeletable": "undeletable" in flags,
+        "updateable": "updateable" in flags,
+        "urls": {"rowTemplate": url + "/{ID}", "describe": url + "/describe", "sobject": url},
+    }
+
+
+def describe_object(owner: SObject, objects: Iterable[SObject], base: str) -> dict[str, Any]:
+    """Return the body of `GET …/sobjects/X/describe`."""
+    body = summarise(owner, base)
+    urls = dict(body["urls"])
+    urls["layouts"] = f"{urls['sobject']}/describe/layouts"
+    body.update(
+        actionOverrides=[],
+        childRelationships=_child_relationships(owner, objects),
+        compactLayoutable="layoutable" in owner.flags,
+        defaultImplementation=None,
+        extendedBy=None,
+        extendsInterfaces=None,
+        fields=[describe_field(owner, each) for each in owner.visible()],
+        implementedBy=None,
+        implementsInterfaces=None,
+        listviewable=None,
+        lookupLayoutable=None,
+        namedLayoutInfos=[],
+        networkScopeFieldName=None,
+        recordTypeInfos=[_master_record_type(urls)] if "layoutable" in owner.flags else [],
+        searchLayoutable="layoutable" in owner.flags,
+        sobjectDescribeOption="FULL",
+        supportedScopes=[
+            {"label": f"All {make_label(owner.name)}s", "name": "everything"},
+            {"label": f"My {make_label(owner.name)}s", "name": "mine"},
+        ],
+        urls=urls,
+    )
+    return dict(sorted(body.items()))
+
+
+def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
+    """Return one of the `fields` of describe, with all its 57 keys."""
+    identity = each.type == "id"
+    formula = "formula" in each.traits
+    rich = "rich" in each.traits
+    name_field = each.name == _NAME_FIELDS.get(owner.name, "Name")
+    polymorphic = len(each.reference_to) > 1
+    return {
+        "aggregatable": each.aggregatable,
+        "aiPredictionField": False,
+        "autoNumber": "auto" in each.traits,
+        "byteLength": _byte_length(each),
+        "calculated": each.calculated,
+        "calculatedFormula": _FORMULAS.get(each.type, "Name") if formula else None,
+        "cascadeDelete": False,
+        "caseSensitive": False,
+        "compoundFieldName": each.compound,
+        "controllerName": None,
+        "createable": each.createable,
+        "custom": each.custom,
+        "defaultValue": False if each.type == "boolean" else None,
+        "defaultValueFormula": None,
+        "defaultedOnCreate": identity
+        or each.type == "boolean"
+        or (not each.createable and not each.nillable and not each.calculated),
+        "dependentPicklist": False,
+        "deprecatedAndHidden": False,
+        "digits": each.digits,
+        "displayLocationInDecimal": each.type == "location",
+        "encrypted": False,
+        "externalId": "external" in each.traits,
+        "extraTypeInfo": "richtextarea"
+        if rich
+        else "plaintextarea"
+        if each.type == "textarea"
+        else "personname"
+        if _person_name(owner, each)
+        else None,
+        "filterable": each.filterable,
+        "filteredLookupInfo": None,
+        "formulaTreatNullNumberAsZero": False,
+        "groupable": each.groupable,
+        "highScaleNumber": False,
+        "htmlFormatted": rich,
+        "idLookup": identity or each.name in _ID_LOOKUPS.get(owner.name, ()) or "external" in each.traits,
+        "inlineHelpText": None,
+        "label": each.label or make_label(each.name, owner.name),
+        "length": each.length,
+        "mask": "*" if each.type == "encryptedstring" else None,
+        "maskType": "all" if each.type == "encryptedstring" else None,
+        "name": each.name,
+        "nameField": name_field,
+        "namePointing": polymorphic,
+        "nillable": each.nillable,
+        "permissionable": each.nillable and (each.createable or each.calculated),
+        "picklistValues": [
+            {"active": True, "defaultValue": False, "label": value, "validFor": None, "value": value}
+            for value in each.picklist
+        ],
+        "polymorphicForeignKey": polymorphic,
+        "precision": each.precision,
+        "queryByDistance": each.type in {"address", "location"},
+        "referenceTargetField": None,
+        "referenceTo": list(each.reference_to),
+        "relationshipName": each.relationship_name,
+        "relationshipOrder": None,
+        "restrictedDelete": False,
+        "restrictedPicklist": False,
+        "scale": each.scale,
+        "searchPrefilterable": each.type == "reference",
+        "soapType": each.soap_type,
+        "sortable": each.sortable,
+        "type": each.type,
+        "unique": "external" in each.traits,
+        "updateable": each.updateable,
+        "writeRequiresMasterRead": False,
+    }
+
+
+_FORMULAS = {
+    "double": "Double__c * 2",
+    "currency": "Currency__c * 1.1",
+    "percent": "Percent__c / 2",
+    "date": "TODAY()",
+    "datetime": "NOW()",
+    "boolean": "ISBLANK(Name)",
+}
+
+
+def make_label(name: str, owner: str = "") -> str:
+    """Return what an API name reads like on a page: `BillingCity` is `Billing City`, a reference loses its `Id`."""
+    if name == "Id":
+        return f"{make_label(owner)} ID" if owner else "Record ID"
+    stem = name
+    for ending in ("__c", "__s"):
+        stem = stem.removesuffix(ending)
+    words = " ".join(part for part in _BOUNDARY.split(stem) if part)
+    return words.removesuffix(" Id") + " ID" if words.endswith(" Id") else words
+
+
+def _byte_length(each: Field) -> int:
+    if each.type in {"id", "reference"}:
+        return 18
+    return each.length if each.type == "multipicklist" else each.length * 3
+
+
+def _person_name(owner: SObject, each: Field) -> bool:
+    return each.name == "Name" and bool(owner.components("Name"))
+
+
+def _child_relationships(owner: SObject, objects: Iterable[SObject]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cascadeDelete": False,
+            "childSObject": child.name,
+            "deprecatedAndHidden": False,
+            "field": each.name,
+            "junctionIdListNames": [],
+            "junctionReferenceTo": [],
+            "relationshipName": child_relationship_name(owner, child, each),
+            "restrictedDelete": False,
+        }
+        for child in objects
+        for each in child.visible()
+        if owner.name in each.reference_to
+    ]
+
+
+def child_relationship_name(owner: SObject, child: SObject, each: Field) -> str | None:
+    """Return the name by which a subquery reaches a child object, or None where there is none."""
+    if each.name in {f"{owner.name}Id", "ParentId", "WhatId", "WhoId"}:
+        if child.satellite is not None and child.satellite[0] == "History":
+            return "Histories"
+        return {
+            "Opportunity": "Opportunities",
+            "Pricebook2": "Pricebooks",
+            "OpportunityHistory": "OpportunityHistories",
+        }.get(child.name, child.name + "s")
+    if each.name.endswith("__c"):
+        return child.name.removesuffix("__c") + "s__r"
+    return None
+
+
+def _master_record_type(urls: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "active": True,
+        "available": True,
+        "defaultRecordTypeMapping": True,
+        "developerName": "Master",
+        "master": True,
+        "name": "Master",
+        "recordTypeId": MASTER_RECORD_TYPE,
+        "urls": {"layout": f"{urls['sobject']}/describe/layouts/{MASTER_RECORD_TYPE}"},
+    }

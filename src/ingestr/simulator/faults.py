@@ -1,0 +1,130 @@
+"""Knows what can be made to go wrong, as data; must not know how an answer is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong for the requests it matches.
+
+    Attributes:
+        path: regular expression, searched in the path with its query string.
+        method: HTTP method, or None for any.
+        times: how many requests it hits; None means for ever.
+        skip: how many matching requests pass before the first hit.
+        status: answer with this status instead.
+        headers: headers of the answer, added to its own or replacing them.
+        body: body of the answer instead of its own.
+        served: do what was asked first, and only then answer with the fault.
+        delay: seconds to wait before answering.
+        drop: close the connection with no answer.
+        truncate: send only so many bytes of the body as it is on the wire.
+        clean_cut: end a truncated body as if it were whole, so that only the gzip trailer or the row count tells.
+        corrupt_gzip: damage a byte in the middle of the compressed body.
+        record_count_delta: add this to Sforce-NumberOfRecords.
+        header_rename: new names for columns in the header row of a CSV page.
+        job_state: the state that a query job ends in, or stays in when it is InProgress or UploadComplete.
+        error_message: the failed job's errorMessage.
+        polls: how often the job is seen unfinished before it ends.
+        expire_sessions: every session of the org ends when the request comes in.
+        vanish: the job of that address is gone from now on.
+        json_patch: replaces values at the top of a JSON object answered.
+    """
+
+    path: str = ""
+    method: str | None = None
+    times: int | None = 1
+    skip: int = 0
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | bytes | None = None
+    served: bool = False
+    delay: float = 0
+    drop: bool = False
+    truncate: int | None = None
+    clean_cut: bool = False
+    corrupt_gzip: bool = False
+    record_count_delta: int = 0
+    header_rename: Mapping[str, str] = field(default_factory=dict)
+    job_state: str | None = None
+    error_message: str | None = None
+    polls: int | None = None
+    expire_sessions: bool = False
+    vanish: bool = False
+    json_patch: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        re.compile(self.path)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the answer is the fault's own."""
+        return self.status is not None or self.body is not None
+
+    @property
+    def of_job(self) -> bool:
+        """Whether it is about what becomes of a query job."""
+        return self.job_state is not None or self.polls is not None
+
+
+class Faults:
+    """The faults in force. Each request takes at most one fault of a job and one of the answer."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._entries: list[_Entry] = []
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault in force, after those that are."""
+        with self._lock:
+            self._entries.append(_Entry(fault))
+
+    def clear(self) -> None:
+        """Let everything go well again."""
+        with self._lock:
+            self._entries.clear()
+
+    def pending(self) -> list[Fault]:
+        """Return the faults that can still hit."""
+        with self._lock:
+            return [entry.fault for entry in self._entries if entry.left != 0]
+
+    def take(self, method: str, target: str) -> Fault | None:
+        """Return the fault of the answer that hits this request, counting it."""
+        return self._take(method, target, lambda fault: not fault.of_job)
+
+    def take_job(self, method: str, target: str) -> Fault | None:
+        """Return the fault of a job that hits this request, counting it."""
+        return self._take(method, target, lambda fault: fault.of_job)
+
+    def _take(self, method: str, target: str, wanted: Callable[[Fault], bool]) -> Fault | None:
+        with self._lock:
+            for entry in self._entries:
+                fault = entry.fault
+                if not wanted(fault) or (fault.method or method) != method or re.search(fault.path, target) is None:
+                    continue
+                if entry.hit():
+                    return fault
+        return None
+
+
+class _Entry:
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.times
+        self._skip = fault.skip
+
+    def hit(self) -> bool:
+        if self.left == 0:
+            return False
+        if self._skip > 0:
+            self._skip -= 1
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True

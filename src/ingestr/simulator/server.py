@@ -1,0 +1,84 @@
+"""Knows how an ASGI application is put behind a socket, in a thread or in the foreground; must not know the org."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_START_SECONDS = 10.0
+# Longer than the platform allows, so that the org itself can say 414 and 431.
+_LONGEST_HEAD = 1 << 20
+
+
+class _Protocol(H11Protocol):
+    """Lets the application close the connection, as a failing network does."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any that is free."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    sock.listen(512)
+    return sock
+
+
+class Server:
+    """An HTTP server on a socket of its own."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=_LONGEST_HEAD,
+        )
+        self._server = uvicorn.Server(config)
+        self._sock = sock
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve from a thread; return when requests are taken."""
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._sock]}, name="simulated-org", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the simulated org's server did not start")
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """Stop serving and close the socket."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_START_SECONDS)
+        self._sock.close()
+
+    def run(self) -> None:
+        """Serve in the foreground until interrupted."""
+        self._server.run(sockets=[self._sock])

@@ -1,0 +1,248 @@
+"""Knows how a SOQL tree becomes one DuckDB SELECT, and what is refused on the way; not formats or HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from ingestr.simulator.errors import ApiError, pointed_at
+from ingestr.simulator.model import COMPOUND_TYPES, TEXT_TYPES, Field, SObject
+from ingestr.simulator.soql.conditions import Conditions
+from ingestr.simulator.soql.functions import call_value
+from ingestr.simulator.soql.parser import parse
+from ingestr.simulator.soql.scope import Catalog, Parent, Resolved, Scope
+from ingestr.simulator.soql.tree import Call, Item, Path, Select, TypeOf
+
+MOST_OFFSET = 2_000
+MOST_FIELDS_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a result: its canonical path, what it holds, and SQL for the value."""
+
+    path: tuple[str, ...]
+    kind: str
+    sql: str
+    field: Field | None = None
+    owner: SObject | None = None
+    alias: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the column is called in CSV."""
+        return ".".join(self.path)
+
+
+@dataclass(slots=True)
+class Plan:
+    """A statement ready to run, and what the two APIs must know of it."""
+
+    owner: SObject
+    select: Select
+    columns: list[Column]
+    parents: dict[tuple[str, ...], Parent]
+    tail: str
+    parameters: list[Any]
+    root: str
+    order: str = ""
+    bounds: str = ""
+    count_only: bool = False
+    aggregate: bool = False
+    children: list[Select] = field(default_factory=list)
+    typeof: bool = False
+    fields_function: bool = False
+
+    def sql(self, columns: list[str], fallback_order: str = "") -> str:
+        """Return the SELECT of those SQL columns, in the statement's order or, where it has none, in the one given."""
+        return f"SELECT {', '.join(columns)} {self.tail} {self.order or fallback_order} {self.bounds}"
+
+
+class Translator:
+    """Turns statements into plans against the objects as they are now."""
+
+    def __init__(self, catalog: Catalog, now: datetime) -> None:
+        self._catalog = catalog
+        self._now = now
+
+    def plan(self, text: str, *, everything: bool) -> Plan:
+        """Return the plan of a statement.
+
+        Args:
+            text: the SOQL.
+            everything: also deleted and archived rows, as queryAll.
+
+        Raises:
+            ApiError: the statement is refused.
+        """
+        return self.plan_tree(parse(text), everything=everything)
+
+    def plan_tree(self, select: Select, *, everything: bool, extra: str | None = None) -> Plan:
+        """Return the plan of a parsed statement; `extra` is one more SQL condition on the rows of `t0`."""
+        scope = Scope(self._catalog, select)
+        _refuse_object(scope.owner)
+        counted = select.items[0].expression
+        plan = Plan(scope.owner, select, [], scope.parents, "", [], scope.root)
+        if len(select.items) == 1 and isinstance(counted, Call) and counted.name == "COUNT" and not counted.arguments:
+            plan.count_only = True
+        else:
+            self._columns(plan, scope)
+        conditions = Conditions(scope, select.text, self._now, self._subselect)
+        where = ["TRUE" if everything else self._catalog.alive(scope.owner, scope.root)]
+        if extra is not None:
+            where.append(extra)
+        if select.where is not None:
+            where.append(conditions.sql(select.where))
+        grouping = self._grouping(plan, scope)
+        having = f"HAVING {conditions.sql(select.having)}" if select.having is not None else ""
+        plan.order = self._order(plan, scope)
+        plan.bounds = _bounds(select)
+        plan.parameters = conditions.parameters
+        plan.tail = f"{scope.from_sql()} WHERE {' AND '.join(where)} {grouping} {having}"
+        return plan
+
+    def _columns(self, plan: Plan, scope: Scope) -> None:
+        select, seen = plan.select, set()
+        plan.aggregate = bool(select.group) or any(_is_aggregate(item) for item in select.items)
+        unnamed = 0
+        for item in select.items:
+            for column in self._item_columns(plan, scope, item):
+                named = column
+                if not column.path:
+                    named = replace(column, path=(item.alias or f"expr{unnamed}",))
+                    unnamed += item.alias is None
+                elif item.alias is not None and plan.aggregate:
+                    named = replace(column, path=(item.alias,))
+                if named.path in seen:
+                    at = getattr(item.expression, "at", 0)
+                    raise ApiError(
+                        400, "INVALID_FIELD", pointed_at(select.text, at, f"duplicate field selected: {named.label}")
+                    )
+                seen.add(named.path)
+                plan.columns.append(named)
+
+    def _item_columns(self, plan: Plan, scope: Scope, item: Item) -> list[Column]:
+        match item.expression:
+            case Path() as path:
+                found = scope.resolve(path)
+                if plan.aggregate:
+                    _require_grouped(plan.select, path, scope)
+                    return [replace(_column(found), path=found.path[-1:])]
+                return [_column(found)]
+            case Call(name="FIELDS") as call:
+                plan.fields_function = True
+                return [
+                    _column(scope.resolve(Path((each.name,), call.at)))
+                    for each in _expand_fields(scope.owner, call, plan.select)
+                ]
+            case Call() as call:
+                value = call_value(call, scope, plan.select.text)
+                return [Column((), value.kind, value.sql)]
+            case TypeOf():
+                plan.typeof = True
+                return []
+            case Select() as child:
+                plan.children.append(child)
+                return []
+
+    def _grouping(self, plan: Plan, scope: Scope) -> str:
+        columns = []
+        for operand in plan.select.group:
+            if isinstance(operand, Call):
+                columns.append(call_value(operand, scope, plan.select.text).sql)
+                continue
+            found = scope.resolve(operand)
+            if not found.field.groupable:
+                message = f"field '{found.field.name}' can not be grouped in a query call"
+                raise ApiError(400, "INVALID_FIELD", pointed_at(plan.select.text, operand.at, message))
+            columns.append(found.sql)
+        return f"GROUP BY {', '.join(columns)}" if columns else ""
+
+    def _order(self, plan: Plan, scope: Scope) -> str:
+        keys = []
+        for each in plan.select.order:
+            if isinstance(each.operand, Call):
+                sql = call_value(each.operand, scope, plan.select.text).sql
+            else:
+                found = scope.resolve(each.operand)
+                if not found.field.sortable:
+                    message = f"field '{found.field.name}' can not be sorted in a query call"
+                    raise ApiError(400, "INVALID_FIELD", pointed_at(plan.select.text, each.operand.at, message))
+                sql = f"lower({found.sql})" if found.field.type in TEXT_TYPES else found.sql
+            keys.append(f"{sql} {'DESC' if each.descending else 'ASC'} NULLS {'LAST' if each.nulls_last else 'FIRST'}")
+        if keys and not plan.aggregate and not plan.count_only:
+            keys.append(f'{scope.root}."Id"')
+        return f"ORDER BY {', '.join(keys)}" if keys and not plan.count_only else ""
+
+    def _subselect(self, select: Select, parameters: list[Any]) -> str:
+        """Return SQL for the query inside an IN; it must select one field."""
+        scope = Scope(self._catalog, select, prefix="s")
+        expression = select.items[0].expression
+        if len(select.items) != 1 or not isinstance(expression, Path):
+            raise ApiError(
+                400,
+                "MALFORMED_QUERY",
+                pointed_at(select.text, select.at, "a semi-join must select one Id or reference field"),
+            )
+        found = scope.resolve(expression)
+        conditions = Conditions(scope, select.text, self._now, self._subselect)
+        where = self._catalog.alive(scope.owner, scope.root)
+        if select.where is not None:
+            where += f" AND {conditions.sql(select.where)}"
+        parameters.extend(conditions.parameters)
+        return f"SELECT {found.sql} {scope.from_sql()} WHERE {where} AND {found.sql} IS NOT NULL"
+
+
+def _column(found: Resolved) -> Column:
+    return Column(found.path, found.field.wire_type, found.sql, found.field, found.owner, found.alias)
+
+
+def _is_aggregate(item: Item) -> bool:
+    call = item.expression
+    return isinstance(call, Call) and call.name in {"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"}
+
+
+def _refuse_object(owner: SObject) -> None:
+    if "queryable" not in owner.flags:
+        raise ApiError(400, "INVALID_TYPE_FOR_OPERATION", f"entity type {owner.name} does not support query")
+    if owner.refusal is not None:
+        raise ApiError(400, *owner.refusal)
+
+
+def _require_grouped(select: Select, path: Path, scope: Scope) -> None:
+    wanted = scope.resolve(path).path
+    if not any(isinstance(each, Path) and scope.resolve(each).path == wanted for each in select.group):
+        raise ApiError(
+            400,
+            "MALFORMED_QUERY",
+            pointed_at(select.text, path.at, f"Field must be grouped or aggregated: {path.text}"),
+        )
+
+
+def _expand_fields(owner: SObject, call: Call, select: Select) -> list[Field]:
+    argument = call.arguments[0] if call.arguments else None
+    which = argument.text.upper() if isinstance(argument, Path) else ""
+    if which not in {"ALL", "STANDARD", "CUSTOM"}:
+        raise ApiError(
+            400, "MALFORMED_QUERY", pointed_at(select.text, call.at, "FIELDS() takes ALL, STANDARD or CUSTOM")
+        )
+    if which != "STANDARD" and (select.limit is None or select.limit > MOST_FIELDS_ROWS):
+        raise ApiError(400, "MALFORMED_QUERY", "The SOQL FIELDS function must have a LIMIT of at most 200")
+    found = [each for each in owner.visible() if which == "ALL" or each.custom == (which == "CUSTOM")]
+    if not found:
+        message = "'FIELDS(...)' expansion function must result in at least one field being selected."
+        raise ApiError(400, "MALFORMED_QUERY", message)
+    return found
+
+
+def _bounds(select: Select) -> str:
+    if select.offset is not None and select.offset > MOST_OFFSET:
+        raise ApiError(400, "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000")
+    limit = "" if select.limit is None else f"LIMIT {select.limit}"
+    return f"{limit} OFFSET {select.offset}" if select.offset is not None else limit
+
+
+def compounds(plan: Plan) -> list[Column]:
+    """Return the columns that are addresses or locations."""
+    return [each for each in plan.columns if each.kind in COMPOUND_TYPES]

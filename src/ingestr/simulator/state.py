@@ -1,0 +1,137 @@
+"""Knows what the parts of one org share: rows, clock, sessions, faults, settings and counters; not HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ingestr.simulator.clock import Clock
+from ingestr.simulator.faults import Faults
+from ingestr.simulator.ids import record_id
+from ingestr.simulator.jobs import Job, make_pool
+from ingestr.simulator.seed import DEFAULT_END
+from ingestr.simulator.sessions import Credentials, Sessions
+from ingestr.simulator.soql.translator import Translator
+from ingestr.simulator.store import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ingestr.simulator.rest import Cursor
+    from ingestr.simulator.results import CsvResult
+    from ingestr.simulator.wire import Request
+
+FIRST_VERSION = 31
+LAST_SOAP_LOGIN = 64
+FIRST_RESULT_PAGES = 58
+# Entities that REST can read and Bulk cannot, as extraction tools met them.
+BULK_REFUSES = [
+    "AcceptedEventRelation",
+    "AssetTokenEvent",
+    "AttachedContentNote",
+    "Attachment",
+    "CaseStatus",
+    "ContractStatus",
+    "DeclinedEventRelation",
+    "EventWhoRelation",
+    "FieldSecurityClassification",
+    "KnowledgeArticle",
+    "OrderStatus",
+    "PartnerRole",
+    "RecentlyViewed",
+    "SolutionStatus",
+    "TaskPriority",
+    "TaskStatus",
+    "TaskWhoRelation",
+    "UndecidedEventRelation",
+    "WorkOrderStatus",
+]
+
+
+class OrgState:
+    """One org, without the server in front of it.
+
+    Attributes:
+        api_version: the newest version that the org speaks.
+        api_limit: how many API calls a day allows.
+        api_calls: how many were made.
+        page_rows: rows of a Bulk result page when the client does not say.
+        rest_rows: most records of a REST page when the client does not say.
+        job_polls: how often a query job is seen unfinished.
+        bulk_refuses: objects that Bulk does not read.
+        result_pages_supported: whether jobs have `resultPages`.
+        rotate_refresh_tokens: whether a refresh token is good for one use only.
+        password_flow: whether the username-password OAuth flow is allowed.
+        per_app_usage: whether Sforce-Limit-Info also names the app's own usage.
+    """
+
+    def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
+        self.clock = Clock()
+        self.seed = seed
+        self.end = start or DEFAULT_END
+        self.store = Store(rows, seed, self.end, self.clock)
+        self.credentials = Credentials()
+        self.sessions = Sessions(seed)
+        self.faults = Faults()
+        self.requests: list[Request] = []
+        self.api_version = "67.0"
+        self.api_limit = 100_000
+        self.api_calls = 0
+        self.page_rows = 25_000
+        self.rest_rows = 2_000
+        self.job_polls = 1
+        self.bulk_refuses: set[str] = set(BULK_REFUSES)
+        self.result_pages_supported = True
+        self.rotate_refresh_tokens = False
+        self.password_flow = True
+        self.per_app_usage = False
+        self.url = ""
+        self.jobs: dict[str, Job] = {}
+        self.cursors: dict[str, Cursor] = {}
+        self.results: dict[tuple[object, ...], Future[CsvResult]] = {}
+        self.pool = make_pool()
+        self.lock = Lock()
+        self._numbers = count(1)
+
+    @property
+    def user_id(self) -> str:
+        """The Id of the user that every login is."""
+        return record_id("005", 0)
+
+    @property
+    def organization_id(self) -> str:
+        """The org's Id."""
+        return self.sessions.organization_id
+
+    @property
+    def live_jobs(self) -> list[str]:
+        """Ids of the query jobs that were neither deleted nor aborted."""
+        with self.lock:
+            return [key for key, job in self.jobs.items() if job.state != "Aborted"]
+
+    def new_id(self, prefix: str) -> str:
+        """Return an Id for something that is no row."""
+        return record_id(prefix, next(self._numbers))
+
+    def translator(self) -> Translator:
+        """Return a translator for the objects and the time as they are."""
+        return Translator(self.store, self.clock.now())
+
+    def count_call(self) -> bool:
+        """Count an API call; say whether the day's allowance had room for it."""
+        with self.lock:
+            if self.api_calls >= self.api_limit:
+                return False
+            self.api_calls += 1
+            return True
+
+    def versions(self) -> list[str]:
+        """Return every version that the org speaks, oldest first."""
+        return [f"{number}.0" for number in range(FIRST_VERSION, int(float(self.api_version)) + 1)]
+
+    def note(self, request: Request) -> None:
+        """Remember a request that was served."""
+        with self.lock:
+            self.requests.append(request)
