@@ -236,7 +236,10 @@ def _fail(message: str, hint: str | None, code: int) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     if hint:
         typer.echo(f"hint: {hint}", err=True)
-    raise typer.Exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is rolled back and closed by now; a plain exit would wait for downloads that hang in the network.
+    os._exit(code)
 
 
 class _Format(logging.Formatter):

@@ -43,7 +43,9 @@ class UnknownNameError(ConfigurationError):
     """A name that does not exist, with the nearest names that do as its hint."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
-        by_lower = {candidate.lower(): candidate for candidate in known}
+        by_lower: dict[str, str] = {}
+        for candidate in known:
+            by_lower.setdefault(candidate.lower(), candidate)
         close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
         hint = "did you mean " + ", ".join(by_lower[c] for c in close) + "?" if close else None
         if hint is None and 0 < len(by_lower) <= 20:

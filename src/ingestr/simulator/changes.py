@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-import pyarrow as pa
-
 from ingestr.simulator.ids import record_id
 from ingestr.simulator.model import SObject
-from ingestr.simulator.store import ARROW_TYPES, Store, quote
+from ingestr.simulator.store import Store, quote
 
 _NOT_SETTABLE = frozenset({"Id"})
 _AMONG = '"Id" IN (SELECT unnest(?))'
@@ -33,14 +31,13 @@ class Changes:
             self._store.next_row[name] += len(rows)
             full = [self._filled(owner, row, first + place, stamp) for place, row in enumerate(rows)]
             if full:
-                fields = owner.stored()
-                schema = pa.schema(
-                    [("_row", pa.int64()), *((each.name, ARROW_TYPES[each.sql_type or "VARCHAR"]) for each in fields)]
-                )
-                columns = ", ".join(quote(column) for column in schema.names)
+                # A list for each column: one statement, whatever the number of rows.
+                types = {"_row": "BIGINT", **{each.name: each.sql_type for each in owner.stored()}}
+                columns = ", ".join(quote(column) for column in types)
+                values = ", ".join(f"unnest(CAST(? AS {kind}[]))" for kind in types.values())
                 with self._store.cursor() as cursor:
-                    cursor.register("_inserted", pa.Table.from_pylist(full, schema))
-                    cursor.execute(f"INSERT INTO {quote(name)} ({columns}) SELECT {columns} FROM _inserted")
+                    lists = [[row[column] for row in full] for column in types]
+                    cursor.execute(f"INSERT INTO {quote(name)} ({columns}) SELECT {values}", lists)
             self._store.changed()
             return [row["Id"] for row in full]
 

@@ -26,10 +26,10 @@ _BY_FIELD = {
     "ForecastCategoryName": "Omitted|Pipeline|Best Case|Commit|Closed",
     "Opportunity.Type": "Existing Customer - Upgrade|Existing Customer - Replacement|"
     "Existing Customer - Downgrade|New Customer",
-    "Role": "Business User|Decision Maker|Economic Buyer|Economic Decision Maker|Evaluator|Executive Sponsor|Influencer|"
-    "Technical Buyer|Other",
-    "Campaign.Type": "Conference|Webinar|Trade Show|Public Relations|Partners|Referral Program|Advertisement|Banner Ads|"
-    "Direct Mail|Email|Telemarketing|Other",
+    "Role": "Business User|Decision Maker|Economic Buyer|Economic Decision Maker|Evaluator|"
+    "Executive Sponsor|Influencer|Technical Buyer|Other",
+    "Campaign.Type": "Conference|Webinar|Trade Show|Public Relations|Partners|Referral Program|Advertisement|"
+    "Banner Ads|Direct Mail|Email|Telemarketing|Other",
     "Campaign.Status": "Planned|In Progress|Completed|Aborted",
     "CampaignMember.Status": "Sent|Responded",
     "Family": "None|Hardware|Software|Services|N/A",

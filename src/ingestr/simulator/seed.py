@@ -210,7 +210,7 @@ class SeedPlan:
             return self._choose(roll, words.NASTY_ANY)
         values = {
             "email": f"'user' || CAST({roll} % 100000 AS VARCHAR) || '@example.com'",
-            "phone": f"'+1 (' || CAST(200 + {roll} % 800 AS VARCHAR) || ') 555-' || CAST(1000 + {other} % 9000 AS VARCHAR)",
+            "phone": f"'+1 (' || CAST(200 + {roll} % 800 AS VARCHAR) || ') 555-' || (1000 + {other} % 9000)",
             "url": f"'https://www.example.com/' || CAST({roll} % 100000 AS VARCHAR)",
             "encryptedstring": f"'****' || lpad(CAST({roll} % 10000 AS VARCHAR), 4, '0')",
             "boolean": f"{roll} % 4 = 0",

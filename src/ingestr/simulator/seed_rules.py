@@ -6,7 +6,7 @@ A rule is SQL for row `i`. `{a}` `{b}` `{c}` are the field's own hashes of the r
 
 from __future__ import annotations
 
-_PERSON_NAME = """left(concat_ws(' ', "FirstName", "LastName"), {length})"""
+_PERSON_NAME = """nullif(left(concat_ws(' ', "FirstName", "LastName"), {length}), '')"""
 
 RULES: dict[str, str] = {
     "FirstName": "{a:first_names}",
@@ -28,7 +28,8 @@ RULES: dict[str, str] = {
     "User.Alias": "left('u' || CAST(i AS VARCHAR), 8)",
     "User.CommunityNickname": "'user' || CAST(i AS VARCHAR)",
     "User.IsActive": "{a} % 10 > 0",
-    "Opportunity.Probability": "CASE \"StageName\" WHEN 'Closed Won' THEN 100 WHEN 'Closed Lost' THEN 0 ELSE 10 + {a} % 81 END",
+    "Opportunity.Probability": "CASE \"StageName\" WHEN 'Closed Won' THEN 100 WHEN 'Closed Lost' THEN 0 "
+    "ELSE 10 * (1 + {a} % 9) END",
     "Opportunity.IsClosed": "\"StageName\" IN ('Closed Won', 'Closed Lost')",
     "Opportunity.IsWon": "\"StageName\" = 'Closed Won'",
     "Opportunity.ExpectedRevenue": '"Amount" * "Probability" / 100',

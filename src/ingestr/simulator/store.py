@@ -178,11 +178,11 @@ class Store:
                 with self.cursor() as cursor:
                     cursor.execute(f"ALTER TABLE {quote(name)} ADD COLUMN {quote(field)} {new.sql_type} {default}")
                     if values:
-                        numbers = 'SELECT "Id" AS id, row_number() OVER (ORDER BY "Id") - 1 AS n'
+                        numbers = 'SELECT "Id" AS numbered_id, row_number() OVER (ORDER BY "Id") - 1 AS n'
                         turn = f"({numbers} FROM {quote(name)}) numbered"
                         cast = f"CAST(list_extract(?, CAST(n % {len(values)} + 1 AS BIGINT)) AS {new.sql_type})"
                         cursor.execute(
-                            f'UPDATE {quote(name)} SET {quote(field)} = {cast} FROM {turn} WHERE "Id" = numbered.id',
+                            f'UPDATE {quote(name)} SET {quote(field)} = {cast} FROM {turn} WHERE "Id" = numbered_id',
                             [values],
                         )
             self.changed(name)

@@ -113,15 +113,16 @@ class QueryJob:
             IncompleteReadError: a page stays broken, or the sum is not what the job promised.
         """
         read = 0
-        with ThreadPoolExecutor(parallelism, "bulk-page") as pool:
-            try:
-                for page in in_order(self._started_pages(pool, page_size), parallelism):
-                    table = self._decode(page, schema)
-                    read += table.num_rows
-                    yield from table.to_batches()
-            finally:
-                self._stopping.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(parallelism, "bulk-page")
+        try:
+            for page in in_order(self._started_pages(pool, page_size), parallelism):
+                table = self._decode(page, schema)
+                read += table.num_rows
+                yield from table.to_batches()
+        finally:
+            # Nobody waits for downloads under way: they end at their next chunk.
+            self._stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
         if read != promised:
             raise IncompleteReadError(
                 f"reading {self._object}: Bulk job {self.id} promised {promised} rows and gave {read}",
@@ -224,7 +225,7 @@ class QueryJob:
         self._stopping.set()
         try:
             if not self._done:
-                self._client.send_json("PATCH", self._path, f"aborting Bulk job {self.id}", {"state": "Aborted"})
-            self._client.send_json("DELETE", self._path, f"deleting Bulk job {self.id}")
+                self._client.send_json("PATCH", self._path, f"aborting Bulk job {self.id}", {"state": "Aborted"}, once=True)
+            self._client.send_json("DELETE", self._path, f"deleting Bulk job {self.id}", once=True)
         except IngestrError as failure:
             log.debug("Bulk job %s stays until Salesforce removes it after 7 days: %s", self.id, failure)

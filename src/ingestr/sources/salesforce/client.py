@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -70,7 +70,7 @@ class SalesforceClient:
 
     def _negotiate(self) -> str:
         answer = self._send("GET", "/services/data/", "asking for API versions", counts=False)
-        offered = [float(item["version"]) for item in _json(answer, "asking for API versions")]
+        offered = [float(item["version"]) for item in _decoded(answer, "asking for API versions")]
         common = [version for version in offered if OLDEST_VERSION <= version <= NEWEST_VERSION]
         if not common:
             raise SourceError(
@@ -89,25 +89,25 @@ class SalesforceClient:
         token = len(self.session.token.reveal())
         return len(path) + len(urlencode(params)) + token + _OTHER_HEADERS <= _LONGEST_REQUEST
 
-    def get(
+    def get_json(
         self,
         path: str,
         doing: str,
-        *,
         params: Mapping[str, str] | None = None,
+        *,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        """GET; raises our error for anything but a success."""
-        return self._send("GET", path, doing, params=params, headers=headers)
+        loads: Callable[[bytes], Any] = json.loads,
+    ) -> Any:
+        """GET and decode; raises our error for anything but a success."""
+        return _decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads)
 
-    def get_json(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> Any:
-        """GET and decode."""
-        return _json(self.get(path, doing, params=params), doing)
+    def send_json(self, method: str, path: str, doing: str, body: object = None, *, once: bool = False) -> Any:
+        """POST, PATCH or DELETE with a JSON body; None where the answer is empty.
 
-    def send_json(self, method: str, path: str, doing: str, body: object = None) -> Any:
-        """POST, PATCH or DELETE with a JSON body; None where the answer is empty."""
-        answer = self._send(method, path, doing, json=body)
-        return _json(answer, doing) if answer.content else None
+        ``once`` asks a single time: for cleaning up, which must not keep anybody waiting.
+        """
+        answer = self._send(method, path, doing, json=body, extensions={"once": once})
+        return _decoded(answer, doing) if answer.content else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
         """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
@@ -124,13 +124,12 @@ class SalesforceClient:
         return self._server_now
 
     def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
-        streamed = bool(options.get("extensions"))
         extensions = {"timeout": TIMEOUT.as_dict(), **options.pop("extensions", {})}
         options = {name: value for name, value in options.items() if value is not None}
         # The host is a placeholder: signing puts the session's instance in its place.
         request = self._http.build_request(method, f"https://instance{path}", extensions=extensions, **options)
         try:
-            answer = self._http.send(request, stream=streamed)
+            answer = self._http.send(request, stream=bool(extensions.get("stream")))
         except httpx.TransportError as error:
             raise SourceUnavailableError(
                 f"{doing}: no usable answer from {request.url.host}: {error or type(error).__name__}",
@@ -157,8 +156,8 @@ class SalesforceClient:
         self._bare.close()
 
 
-def _json(answer: httpx.Response, doing: str) -> Any:
+def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:
     try:
-        return json.loads(answer.content)
+        return loads(answer.content)
     except ValueError:
         raise error_of(answer, doing) from None

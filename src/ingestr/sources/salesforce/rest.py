@@ -111,11 +111,11 @@ def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) ->
     doing = f"reading {query.object_name}"
     size = min(max(query.page_size, _LEAST_PAGE), _LARGEST_PAGE)
     headers = {"Sforce-Query-Options": f"batchSize={size}"}
-    answer = client.get(client.path(query.resource), doing, params={"q": query.soql(fields)}, headers=headers)
-    page = loads_as_text(answer.content)
+    path, params = client.path(query.resource), {"q": query.soql(fields)}
+    page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
     yield page
     while next_url := page.get("nextRecordsUrl"):
-        page = loads_as_text(client.get(next_url, doing, headers=headers).content)
+        page = client.get_json(next_url, doing, headers=headers, loads=loads_as_text)
         yield page
 
 

@@ -102,7 +102,8 @@ class RetryTransport(httpx.BaseTransport):
                 log.debug("unreadable Retry-After: %r", asked)
             else:
                 return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-        return tenacity.wait_exponential_jitter(initial=0.5, max=_LONGEST_WAIT, jitter=0.5)(state)
+        growing = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
+        return growing(state)
 
     def _seconds_until(self, http_date: str) -> float:
         return (parsedate_to_datetime(http_date) - self._clock.now()).total_seconds()
@@ -113,6 +114,8 @@ class RetryTransport(httpx.BaseTransport):
 
 
 def _worth_repeating(request: httpx.Request, error: BaseException) -> bool:
+    if request.extensions.get("once"):
+        return False
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, TransientAnswerError):

@@ -1,0 +1,28 @@
+"""Simulated orgs for all tests: one that is only read, and fresh ones for tests that change theirs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestr.simulator import SimulatedOrg
+
+
+@pytest.fixture(scope="session")
+def shared_org() -> Iterator[SimulatedOrg]:
+    """An org that no test may change; faults are not allowed either."""
+    with SimulatedOrg(rows=300, seed=7) as org:
+        yield org
+
+
+@pytest.fixture
+def org() -> Iterator[SimulatedOrg]:
+    """A small org of the test's own."""
+    with SimulatedOrg(rows=60, seed=1) as org:
+        yield org
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where the test's database will be."""
+    return tmp_path / "sf.db"

@@ -1,0 +1,101 @@
+"""The DuckDB destination: URIs, locks, files that are something else, and tables in its way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import ingestr
+from ingestr.core.secret import Secret
+from ingestr.errors import ConfigurationError, DestinationError
+from ingestr.registry import open_destination
+from ingestr.simulator import SimulatedOrg
+from support import ingest, source_uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("duckdb://sf.db", "no file"),
+        ("duckdb:///", "no file"),
+        ("duckdb:///sf.db?token=S3CRET", "takes no parameters"),
+        ("postgresql://user:S3CRET@host/db", "no destination is known"),
+        ("sf.db", "no scheme"),
+        ("duckdb:///:memory:", "gone when the command ends"),
+    ],
+)
+def test_bad_uris_are_refused(uri: str, words: str) -> None:
+    """What is no DuckDB URI is said, without repeating it."""
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        open_destination(Secret(uri), in_process=False)
+    assert "S3CRET" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_relative_file_lies_in_the_working_directory(
+    shared_org: SimulatedOrg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three slashes and a name is a file here; the path starts after the third slash."""
+    monkeypatch.chdir(tmp_path)
+    ingest(shared_org, "user_role", tmp_path / "x", dest_uri="duckdb:///here.db")
+    assert (tmp_path / "here.db").is_file()
+
+
+def test_a_database_in_memory_stays_with_the_caller(shared_org: SimulatedOrg) -> None:
+    """From Python, :memory: is the database behind duckdb.sql."""
+    ingestr.ingest(source_uri(shared_org), "user_role", "duckdb:///:memory:", "kept.roles", progress="log")
+    rows = duckdb.sql("SELECT count(*) FROM kept.roles").fetchall()
+    assert rows == [(shared_org.count("UserRole"),)]
+    duckdb.sql("DROP SCHEMA kept CASCADE")
+
+
+def test_the_folder_must_exist(shared_org: SimulatedOrg, tmp_path: Path) -> None:
+    """A missing folder is named, with the command that makes it, before Salesforce is asked."""
+    with pytest.raises(DestinationError, match="does not exist") as caught:
+        ingest(shared_org, "account", tmp_path / "no" / "sf.db")
+    assert caught.value.exit_code == 5
+
+
+def test_a_file_that_is_something_else_is_left_alone(shared_org: SimulatedOrg, tmp_path: Path) -> None:
+    """A file that is not DuckDB is refused and not touched."""
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear reader, " * 1000)
+    with pytest.raises(DestinationError, match="not a DuckDB database"):
+        ingest(shared_org, "account", file)
+    assert file.read_text().startswith("Dear reader")
+    with pytest.raises(DestinationError, match="is a folder"):
+        ingest(shared_org, "account", tmp_path)
+
+
+def test_a_locked_file_says_who_holds_it(shared_org: SimulatedOrg, database: Path) -> None:
+    """DuckDB lets one process write at a time: the error says so, with the other's number."""
+    holder = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DestinationError, match=f"PID {other.pid}") as caught:
+            ingest(shared_org, "account", database)
+        other.communicate("")
+    assert "one process" in str(caught.value.hint)
+
+
+def test_a_view_in_the_way_is_not_dropped(shared_org: SimulatedOrg, database: Path) -> None:
+    """The target's name may be a view somebody needs."""
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE SCHEMA public")
+        connection.execute("CREATE VIEW public.t AS SELECT 1 AS id")
+    with pytest.raises(DestinationError, match="is a view"):
+        ingest(shared_org, "account", database)
+
+
+def test_views_over_the_target_survive_a_replace(shared_org: SimulatedOrg, database: Path) -> None:
+    """A view that reads the table reads the new one after a replace."""
+    ingest(shared_org, "user_role", database)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE VIEW names AS SELECT name FROM public.t")
+    ingest(shared_org, "user_role", database)
+    with duckdb.connect(str(database)) as connection:
+        assert len(connection.execute("FROM names").fetchall()) == shared_org.count("UserRole")

@@ -1,0 +1,144 @@
+"""The three logins, their refusals, and sessions that end in the middle."""
+
+from pathlib import Path
+
+import pytest
+
+from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError, SourceUnavailableError
+from ingestr.simulator import Fault, SimulatedOrg
+from support import FastClock, assert_same, expected, ingest, loaded, source_uri
+
+
+@pytest.mark.parametrize("login", ["client", "token", "password"])
+def test_each_login_reads(shared_org: SimulatedOrg, database: Path, login: str) -> None:
+    """Every documented login loads the same table."""
+    result = ingest(shared_org, "user_role", database, source_uri=source_uri(shared_org, login))
+    assert_same(loaded(database), expected(shared_org, "UserRole", deleted=False))
+    assert any("Summer '27" in note for note in result.notes) == (login == "password")
+
+
+@pytest.mark.parametrize(
+    ("login", "changes", "words"),
+    [
+        ("client", {"client_secret": "S3CRET"}, "client_secret"),
+        ("client", {"client_id": "S3CRET"}, "client_id"),
+        ("password", {"password": "S3CRET"}, "password"),
+        ("password", {"token": "S3CRET"}, "security token"),
+        ("token", {"access_token": "00D000000000001!S3CRET"}, "expired"),
+    ],
+)
+def test_a_wrong_login_is_refused_without_repeating_it(
+    org: SimulatedOrg, database: Path, login: str, changes: dict[str, str], words: str
+) -> None:
+    """The error says what to check, holds no secret, and is not tried again (that would lock a user out)."""
+    with pytest.raises(AuthenticationError) as caught:
+        ingest(org, "account", database, source_uri=source_uri(org, login, **changes))
+    text = f"{caught.value} {caught.value.hint}"
+    assert words in text
+    assert "S3CRET" not in text
+    assert caught.value.exit_code == 3
+    assert len([r for r in org.requests if r.method == "POST"]) <= 1
+
+
+def test_an_expired_session_is_renewed_once_for_all_threads(org: SimulatedOrg, database: Path) -> None:
+    """Every page of a job meets the expiry at once: one login follows, and every page arrives."""
+    org.page_rows = 10
+    org.faults.add(
+        Fault(
+            method="GET",
+            path="/results",
+            times=5,
+            status=401,
+            headers={"Content-Type": "application/json"},
+            body='[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]',
+        )
+    )
+    org.faults.add(
+        Fault(
+            method="GET",
+            path="limits/recordCount",
+            times=1,
+            status=200,
+            headers={"Content-Type": "application/json"},
+            body='{"sObjects":[{"name":"Lead","count":99999}]}',
+        )
+    )
+    result = ingest(org, "lead", database)
+    assert result.read_by == "Bulk 2.0"
+    assert_same(loaded(database), expected(org, "Lead", deleted=False))
+
+
+def test_a_session_that_dies_between_calls_is_renewed(org: SimulatedOrg, database: Path) -> None:
+    """After all sessions end, the next call logs in again and the run goes on."""
+    ingest(org, "account", database)
+    org.faults.add(
+        Fault(
+            method="GET",
+            path="/query",
+            times=1,
+            status=401,
+            headers={"Content-Type": "application/json"},
+            body='[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]',
+        )
+    )
+    ingest(org, "account", database, full_refresh=True)
+    logins = [r for r in org.requests if r.path.endswith("/oauth2/token")]
+    assert len(logins) == 3
+    assert_same(loaded(database), expected(org, "Account", deleted=True))
+
+
+def test_a_bare_token_that_expired_says_so(org: SimulatedOrg, database: Path) -> None:
+    """A token alone cannot be renewed: exit 3, with what to do."""
+    uri = source_uri(org, "token")
+    org.expire_sessions()
+    with pytest.raises(SessionExpiredError) as caught:
+        ingest(org, "account", database, source_uri=uri)
+    assert caught.value.exit_code == 3
+    assert "client_id" in str(caught.value.hint)
+
+
+def test_a_401_that_no_login_cures_does_not_loop(org: SimulatedOrg, database: Path) -> None:
+    """A refusal right after a fresh login is an error of the configuration."""
+    org.faults.add(
+        Fault(
+            method="GET",
+            path="/describe",
+            times=None,
+            status=401,
+            headers={"Content-Type": "application/json"},
+            body='[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]',
+        )
+    )
+    with pytest.raises(AuthenticationError):
+        ingest(org, "account", database)
+    assert len([r for r in org.requests if r.path.endswith("/oauth2/token")]) == 2
+
+
+def test_a_dead_login_host_is_named(database: Path, org: SimulatedOrg) -> None:
+    """No connection is said with the host and a hint, after a few tries."""
+    clock = FastClock()
+    with pytest.raises(SourceUnavailableError, match=r"127\.0\.0\.1"):
+        ingest(
+            org,
+            "account",
+            database,
+            clock=clock,
+            source_uri="salesforce://?client_id=a&client_secret=S3CRET&domain=http://127.0.0.1:9",
+        )
+    assert 2 <= len(clock.slept) <= 8
+
+
+def test_an_instance_elsewhere_gets_no_token(org: SimulatedOrg, database: Path) -> None:
+    """A login answer that points the token at a foreign host is refused."""
+    org.faults.add(
+        Fault(
+            method="POST",
+            path="oauth2/token",
+            times=1,
+            status=200,
+            headers={"Content-Type": "application/json"},
+            body='{"access_token":"x","instance_url":"https://evil.example"}',
+        )
+    )
+    with pytest.raises(SourceError, match=r"evil\.example"):
+        ingest(org, "account", database)

@@ -1,0 +1,116 @@
+"""What several tests need: runs without waiting, and the comparison of a table with what the org holds."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import duckdb
+import pyarrow as pa
+
+from ingestr import pipeline
+from ingestr.core.naming import SchemaNaming, assign_names
+from ingestr.core.transforms import LOADED_AT
+from ingestr.options import IngestOptions, make_options
+from ingestr.pipeline import IngestResult
+from ingestr.progress import SilentProgress
+from ingestr.simulator import SimulatedOrg
+
+
+@dataclass
+class FastClock:
+    """A clock whose waiting takes no time; it remembers how long it would have waited."""
+
+    slept: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+
+    def now(self) -> datetime:
+        """The machine's time."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that were asked to be waited."""
+        return self.elapsed
+
+    def sleep(self, seconds: float) -> None:
+        """Pretend to wait."""
+        self.slept.append(seconds)
+        self.elapsed += seconds
+
+
+def source_uri(org: SimulatedOrg, login: str = "client", **changes: str) -> str:
+    """The source URI of an org, for one of the three logins."""
+    parameters = {
+        "client": {"client_id": org.client_id, "client_secret": org.client_secret},
+        "token": {"access_token": org.access_token()},
+        "password": {"username": org.username, "password": org.password, "token": org.security_token},
+    }[login]
+    return "salesforce://?" + urlencode({**parameters, "domain": org.url, **changes})
+
+
+def ingest(
+    org: SimulatedOrg, table: str, database: Path, clock: FastClock | None = None, **options: Any
+) -> IngestResult:
+    """One run into ``public.t`` of a database file, without waiting."""
+    given: dict[str, Any] = {
+        "source_uri": source_uri(org),
+        "source_table": table,
+        "dest_uri": f"duckdb:////{str(database).lstrip('/')}",
+        "dest_table": "public.t",
+        **options,
+    }
+    return pipeline.run(
+        make_options(IngestOptions, **given), clock=clock or FastClock(), progress=SilentProgress(), in_process=True
+    )
+
+
+def query(database: Path, sql: str) -> pa.Table:
+    """Rows of a database file."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        table: pa.Table = connection.sql(sql).to_arrow_table()
+        return table
+
+
+def loaded(database: Path, table: str = "public.t", *, key: str = "id") -> pa.Table:
+    """A loaded table in the order of its key, without the load timestamp."""
+    rows = query(database, f'SELECT * FROM {table} ORDER BY "{key}"')
+    return rows.drop_columns([LOADED_AT]) if LOADED_AT in rows.column_names else rows
+
+
+def expected(org: SimulatedOrg, object_name: str, *, deleted: bool, naming: str = "default") -> pa.Table:
+    """What the org holds, in the order of Id, under the documented column names."""
+    truth = org.table(object_name, deleted=deleted).sort_by("Id")
+    names = assign_names(truth.column_names, {}, SchemaNaming(naming))
+    return truth.rename_columns([names[name] for name in truth.column_names])
+
+
+def assert_same(actual: pa.Table, truth: pa.Table) -> None:
+    """Columns, types and every value are the same; says which column and row differ."""
+    assert actual.column_names == truth.column_names
+    kinds = [
+        (n, str(a), str(t)) for n, a, t in zip(truth.column_names, actual.schema.types, truth.schema.types, strict=True)
+    ]
+    assert [k for k in kinds if k[1].replace("Etc/UTC", "UTC") != k[2]] == []
+    assert actual.num_rows == truth.num_rows
+    for name in truth.column_names:
+        have, want = actual.column(name).to_pylist(), truth.column(name).to_pylist()
+        wrong = [(i, h, w) for i, (h, w) in enumerate(zip(have, want, strict=True)) if repr(h) != repr(w)]
+        assert wrong[:1] == [], f"{name}: {len(wrong)} values differ"
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "ingestr", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
