@@ -151,7 +151,7 @@ def test_fractions_in_an_integer_field_widen_the_column(org: SimulatedOrg, datab
     ingest(org, "account", database)
     org.clock.advance(7200)
     ids = org.table("Account").column("Id").to_pylist()
-    org.add_field("Account", "Whole__c", "int")
+    org.add_field("Account", "Whole__c", "int", wire="double")
     org.update("Account", ids[:1], {"Whole__c": 7})
     later(org)
     ingest(org, "account", database)

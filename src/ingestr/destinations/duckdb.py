@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from ingestr.errors import ConfigurationError, DestinationError
 
 # Rows wait in our stream, not in DuckDB: its own cache may stay small, so that memory does not grow with the table.
 _SETTINGS = {"preserve_insertion_order": "false", "memory_limit": "'1GB'", "TimeZone": "'UTC'"}
+
+
+# Seconds that a load which was interrupted may take to notice.
+_PATIENCE = 5.0
 
 
 class DuckDBDestination:
@@ -123,18 +128,34 @@ class DuckDBDestination:
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
-        # DuckDB finds the Python variable by its name in the statement.
         create = exp.Create(
             this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
         )
         try:
-            self._open.execute(create.sql("duckdb")).fetchall()
+            self._execute_interruptibly(create.sql("duckdb"), stream)
         except duckdb.Error as error:
             stream.raise_error()
             raise DestinationError(f"DuckDB failed loading {staging}: {_first_line(error)}") from error
         stream.raise_error()
         total = self.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(staging.to_table()))
         return int(total[0]["n"])
+
+    def _execute_interruptibly(self, sql: str, stream: RecordStream) -> None:
+        """Run the statement in a thread, so that Ctrl-C reaches this one while DuckDB waits for rows."""
+        connection = self._open
+        worker = ThreadPoolExecutor(1, "duckdb-load")
+        running = worker.submit(_execute_over, connection, sql, stream)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            stream.close()
+            if not wait([running], timeout=_PATIENCE).done:
+                # A call that hangs in the network holds the connection: with the process, its transaction ends too.
+                self._connection, self._in_transaction = None, False
+            raise
+        finally:
+            worker.shutdown(wait=False)
 
     def execute(self, statements: Sequence[exp.Expr]) -> None:
         """Run statements inside the transaction, beginning it if need be."""
@@ -168,6 +189,11 @@ class DuckDBDestination:
             finally:
                 self._connection.close()
                 self._connection = None
+
+
+def _execute_over(connection: duckdb.DuckDBPyConnection, sql: str, stream: RecordStream) -> None:
+    """Run a statement that reads from the table ``stream``: DuckDB finds the argument by its name."""
+    connection.execute(sql).fetchall()
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -17,7 +17,7 @@ from ingestr.core.clock import Clock
 from ingestr.errors import IncompleteReadError, IngestrError, JobFailedError, RequestRefusedError, SourceError
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_csv
-from ingestr.sources.salesforce.pages import in_order
+from ingestr.sources.salesforce.pages import GivenUpError, in_order, wait_for
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -115,7 +115,7 @@ class QueryJob:
         read = 0
         pool = ThreadPoolExecutor(parallelism, "bulk-page")
         try:
-            for page in in_order(self._started_pages(pool, page_size), parallelism):
+            for page in in_order(self._started_pages(pool, page_size), parallelism, self._stopping):
                 table = self._decode(page, schema)
                 read += table.num_rows
                 yield from table.to_batches()
@@ -179,7 +179,7 @@ class QueryJob:
             query = {"maxRecords": str(page_size)} | ({"locator": locator} if locator else {})
             following: Future[str | None] = Future()
             yield pool.submit(self._fetch, f"{self._path}/results?{urlencode(query)}", following)
-            locator = following.result()
+            locator = wait_for(following, self._stopping)
             if not locator:
                 return
 
@@ -208,7 +208,7 @@ class QueryJob:
             chunks = []
             for chunk in response.iter_raw():
                 if self._stopping.is_set():
-                    raise SourceError("the read was given up")
+                    raise GivenUpError
                 chunks.append(chunk)
         finally:
             response.close()
