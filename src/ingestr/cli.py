@@ -147,9 +147,7 @@ def example_uris() -> None:
 @app.command()
 def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8080,
-    rows: Annotated[
-        int | None, typer.Option(min=0, help="Rows of the large objects [default: about a thousand]")
-    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Rows of the large objects; small ones have fewer.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 42,
 ) -> None:
     """Run a simulated Salesforce org on this machine."""

@@ -45,7 +45,7 @@ def test_a_relative_file_lies_in_the_working_directory(
 def test_a_database_in_memory_stays_with_the_caller(shared_org: SimulatedOrg) -> None:
     """From Python, :memory: is the database behind duckdb.sql."""
     ingestr.ingest(source_uri(shared_org), "user_role", "duckdb:///:memory:", "kept.roles", progress="log")
-    rows = duckdb.sql("SELECT count(*) FROM kept.roles").fetchall()
+    rows = duckdb.execute("SELECT count(*) FROM kept.roles").fetchall()
     assert rows == [(shared_org.count("UserRole"),)]
     duckdb.sql("DROP SCHEMA kept CASCADE")
 

@@ -1,7 +1,6 @@
 """The command line as a user meets it: output, exit codes, secrets, Ctrl-C and kill."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -47,7 +46,8 @@ def test_version_help_and_examples(tmp_path: Path) -> None:
 
 def test_help_imports_no_driver(tmp_path: Path) -> None:
     """--help is quick because it loads nothing heavy."""
-    code = "import sys; from ingestr.cli import app; print([m for m in ('duckdb','pyarrow','httpx','sqlglot','lark') if m in sys.modules])"
+    heavy = "('duckdb', 'pyarrow', 'httpx', 'sqlglot', 'lark')"
+    code = f"import sys; from ingestr.cli import app; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -210,4 +210,4 @@ def test_a_killed_run_is_followed_by_a_good_one(org: SimulatedOrg, database: Pat
 
     tables = query(database, "SELECT schema_name || '.' || table_name AS t FROM duckdb_tables() ORDER BY t").column("t")
     assert tables.to_pylist() == ["_ingestr.columns", "_ingestr.state", "public.t"]
-    assert os.listdir(database.parent) == ["sf.db"]
+    assert [file.name for file in database.parent.iterdir()] == ["sf.db"]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,7 +206,7 @@ def test_names_do_not_change_when_the_naming_does(org: SimulatedOrg, database: P
     ],
 )
 def test_wrong_names_are_named(
-    shared_org: SimulatedOrg, database: Path, options: dict[str, object], error: type[Exception], words: str
+    shared_org: SimulatedOrg, database: Path, options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     """An unknown column or an unusable key is refused with the nearest names, and nothing is written."""
     with pytest.raises(error) as caught:

@@ -17,9 +17,9 @@ def test_polars_pandas_duckdb_and_pyarrow_read_it(shared_org: SimulatedOrg) -> N
     truth = expected(shared_org, "Contact", deleted=False)
     assert_same(pa.table(ingestr.read(uri, "contact")).sort_by("id"), truth)
     assert pl.DataFrame(ingestr.read(uri, "contact")).height == truth.num_rows
-    assert len(pd.DataFrame.from_arrow(ingestr.read(uri, "contact"))) == truth.num_rows
+    assert len(pd.DataFrame.from_arrow(ingestr.read(uri, "contact"))) == truth.num_rows  # type: ignore[attr-defined]
     contacts = ingestr.read(uri, "contact")  # noqa: F841 - DuckDB finds it by its name
-    assert duckdb.sql("SELECT count(*), count(DISTINCT id) FROM contacts").fetchall() == [(truth.num_rows,) * 2]
+    assert duckdb.execute("SELECT count(*), count(DISTINCT id) FROM contacts").fetchall() == [(truth.num_rows,) * 2]
 
 
 def test_options_have_the_names_of_ingest(shared_org: SimulatedOrg) -> None:

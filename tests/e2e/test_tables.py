@@ -1,6 +1,7 @@
 """All tables, through REST and through Bulk: every row, every column, every value as the org holds it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_every_value_through_every_api(bulk_org: SimulatedOrg, database: Path, t
 
 
 @pytest.fixture(scope="module")
-def bulk_org() -> SimulatedOrg:
+def bulk_org() -> Iterator[SimulatedOrg]:
     """An org of several result pages an object."""
     with SimulatedOrg(rows=300, seed=11) as org:
         org.page_rows = 80

@@ -159,7 +159,9 @@ def test_a_page_that_stays_broken_is_an_error(bulk_org: SimulatedOrg, database: 
 @pytest.mark.parametrize("state", ["Failed", "Aborted"])
 def test_every_end_of_a_job_ends_the_wait(bulk_org: SimulatedOrg, database: Path, state: str) -> None:
     """A job that fails, is aborted, or reaches a state nobody knows is an error with its own words."""
-    bulk_org.faults.add(Fault(method="GET", path=r"/jobs/query/", job_state=state, error_message="something deep inside"))
+    bulk_org.faults.add(
+        Fault(method="GET", path=r"/jobs/query/", job_state=state, error_message="something deep inside")
+    )
     with pytest.raises(JobFailedError, match=state):
         ingest(bulk_org, "lead", database)
 

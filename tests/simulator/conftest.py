@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import Talk
+from simulator.talk import CONTEXT, Talk
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,7 @@ def seeded() -> Iterator[SimulatedOrg]:
     """An org that no test changes."""
     with SimulatedOrg(rows=600, seed=3) as org:
         yield org
+        assert org.internal_errors == []
 
 
 @pytest.fixture
@@ -21,17 +22,18 @@ def own() -> Iterator[SimulatedOrg]:
     """An org of the test's own."""
     with SimulatedOrg(rows=60, seed=5) as org:
         yield org
+        assert org.internal_errors == []
 
 
 @pytest.fixture
 def talk(seeded: SimulatedOrg) -> Iterator[Talk]:
     """A logged-in client of the shared org."""
-    with httpx.Client(base_url=seeded.url, timeout=20) as client:
+    with httpx.Client(base_url=seeded.url, timeout=20, verify=CONTEXT) as client:
         yield Talk(seeded, client)
 
 
 @pytest.fixture
 def own_talk(own: SimulatedOrg) -> Iterator[Talk]:
     """A logged-in client of the test's own org."""
-    with httpx.Client(base_url=own.url, timeout=20) as client:
+    with httpx.Client(base_url=own.url, timeout=20, verify=CONTEXT) as client:
         yield Talk(own, client)

@@ -167,6 +167,16 @@ def test_what_bulk_cannot_do_is_refused_at_once(talk: Talk, soql: str, code: str
     assert part in answer.json()[0]["message"]
 
 
+def test_a_days_jobs_can_be_used_up(own_talk: Talk) -> None:
+    """Beyond the daily number of jobs: LIMIT_EXCEEDED, and REST goes on."""
+    own_talk.org.bulk_job_limit = 1
+    assert own_talk.create_job("SELECT Id FROM Account").status_code == 200
+    answer = own_talk.create_job("SELECT Id FROM Account")
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "LIMIT_EXCEEDED")
+    assert answer.json()[0]["message"] == "Max bulk v2 query jobs (1) per 24 hrs has been reached"
+    assert own_talk.get("/limits").json()["DailyBulkV2QueryJobs"] == {"Max": 1, "Remaining": 0}
+
+
 def test_refused_objects_can_be_chosen(own_talk: Talk) -> None:
     """A test decides which objects Bulk does not know."""
     own_talk.org.bulk_refuses = {"Account"}

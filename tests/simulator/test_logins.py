@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import Talk
+from simulator.talk import CONTEXT, Talk
 
 TOKEN = "/services/oauth2/token"
 
@@ -17,7 +17,7 @@ def _client(org: SimulatedOrg) -> dict[str, str]:
 
 
 def _post(org: SimulatedOrg, **form: str) -> httpx.Response:
-    return httpx.post(org.url + TOKEN, data=form)
+    return httpx.post(org.url + TOKEN, data=form, verify=CONTEXT)
 
 
 def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Response:
@@ -28,7 +28,7 @@ def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Resp
         "</urn:login></env:Body></env:Envelope>"
     )
     headers = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": "login"}
-    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers)
+    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers, verify=CONTEXT)
 
 
 def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
@@ -41,14 +41,14 @@ def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
     assert body["issued_at"].isdigit()
     assert not {"expires_in", "refresh_token"} & body.keys()
     headers = {"Authorization": f"Bearer {body['access_token']}"}
-    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers, verify=CONTEXT).status_code == 200
 
 
 def test_basic_authorization_names_the_client_too(seeded: SimulatedOrg) -> None:
     """Client id and secret may come in a Basic header instead of the body."""
     pair = base64.b64encode(f"{seeded.client_id}:{seeded.client_secret}".encode()).decode()
     headers = {"Authorization": f"Basic {pair}"}
-    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers)
+    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers, verify=CONTEXT)
     assert answer.status_code == 200
 
 
@@ -101,7 +101,7 @@ def test_soap_login_gives_a_session_and_the_server(seeded: SimulatedOrg) -> None
     assert f"<serverUrl>{seeded.url}/services/Soap/u/64.0/00D" in answer.text
     session = answer.text.partition("<sessionId>")[2].partition("</sessionId>")[0]
     headers = {"Authorization": f"Bearer {session}"}
-    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers, verify=CONTEXT).status_code == 200
 
 
 def test_soap_login_with_a_wrong_password_is_a_fault(seeded: SimulatedOrg) -> None:
@@ -147,5 +147,5 @@ def test_the_first_token_is_the_same_for_the_same_seed() -> None:
 
 def test_userinfo_refuses_in_plain_text(seeded: SimulatedOrg) -> None:
     """userinfo answers a bad token with 403 and bare text, unlike the REST API."""
-    answer = httpx.get(f"{seeded.url}/services/oauth2/userinfo", headers={"Authorization": "Bearer x"})
+    answer = httpx.get(f"{seeded.url}/services/oauth2/userinfo", headers={"Authorization": "Bearer x"}, verify=CONTEXT)
     assert (answer.status_code, answer.text) == (403, "Bad_OAuth_Token")

@@ -29,10 +29,10 @@ def test_every_reader_reads_it() -> None:
         return RecordStream(SCHEMA, [batch(1, 2), batch(3)])
 
     assert pl.DataFrame(stream())["n"].to_list() == [1, 2, 3]
-    assert pd.DataFrame.from_arrow(stream())["n"].tolist() == [1, 2, 3]
+    assert pd.DataFrame.from_arrow(stream())["n"].tolist() == [1, 2, 3]  # type: ignore[attr-defined]
     assert pa.table(stream())["n"].to_pylist() == [1, 2, 3]
     rows = stream()
-    assert duckdb.sql("SELECT sum(n) FROM rows").fetchall() == [(6,)]
+    assert duckdb.execute("SELECT sum(n) FROM rows").fetchall() == [(6,)]
     assert rows.rows == 3
 
 

@@ -17,10 +17,15 @@ from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Capabilities, TableRef
 from ingestr.errors import ConfigurationError, DestinationError
 
-# Rows wait in our stream, not in DuckDB: its own cache may stay small, so that memory does not grow with the table.
-_SETTINGS = {"preserve_insertion_order": "false", "memory_limit": "'1GB'", "TimeZone": "'UTC'"}
-
-
+# Memory must not grow with the table: rows wait in our stream, not in DuckDB. Each of its threads fills row groups of
+# its own, so that the memory it needs grows with them; what does not fit goes to its temporary file.
+_THREADS = min(os.cpu_count() or 1, 4)
+_SETTINGS = {
+    "threads": str(_THREADS),
+    "memory_limit": f"'{200 + 150 * _THREADS}MB'",
+    "preserve_insertion_order": "false",
+    "TimeZone": "'UTC'",
+}
 # Seconds that a load which was interrupted may take to notice.
 _PATIENCE = 5.0
 
@@ -110,7 +115,9 @@ class DuckDBDestination:
         if not found:
             return None
         if found[0][0] != "BASE TABLE":
-            raise DestinationError(f"{table} is a {found[0][0].lower()}, not a table", hint="choose another --dest-table")
+            raise DestinationError(
+                f"{table} is a {found[0][0].lower()}, not a table", hint="choose another --dest-table"
+            )
         with self._errors(f"looking at {table}"):
             empty = exp.select("*").from_(table.to_table()).limit(0)
             return self._arrow(empty).schema

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingestr.simulator import bulk, login, rest
-from ingestr.simulator.gate import Gate, Resource, Sending
+from ingestr.simulator import bulk, bulk1, composite, control, login, replication, rest
+from ingestr.simulator.gate import Gate, Handler, Resource, Sending
 from ingestr.simulator.state import OrgState
-from ingestr.simulator.wire import Call
+from ingestr.simulator.wire import Answer, Call
 
 _PIECE = 256 * 1024
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DATA = "/services/data/v{version}"
+
+
+def _control(**handlers: Handler) -> Resource:
+    return Resource(handlers, session=False, platform=False)
+
+
+_CLASSIC = Resource({"GET": bulk1.serve, "POST": bulk1.serve}, session=False)
+_CLASSIC_PATHS = (
+    "job",
+    "job/{job}",
+    "job/{job}/batch",
+    "job/{job}/batch/{batch}",
+    "job/{job}/batch/{batch}/result",
+    "job/{job}/batch/{batch}/result/{result}",
+)
 RESOURCES: dict[str, Resource] = {
     "/services/oauth2/token": Resource({"POST": login.token, "GET": login.token}, session=False),
     "/services/oauth2/revoke": Resource({"POST": login.revoke, "GET": login.revoke}, session=False),
@@ -33,6 +49,8 @@ RESOURCES: dict[str, Resource] = {
     f"{_DATA}/sobjects": Resource({"GET": rest.sobjects}),
     f"{_DATA}/sobjects/{{name}}": Resource({"GET": rest.sobject}),
     f"{_DATA}/sobjects/{{name}}/describe": Resource({"GET": rest.describe}),
+    f"{_DATA}/sobjects/{{name}}/updated": Resource({"GET": replication.updated}),
+    f"{_DATA}/sobjects/{{name}}/deleted": Resource({"GET": replication.deleted}),
     f"{_DATA}/sobjects/{{name}}/{{id}}": Resource({"GET": rest.row}),
     f"{_DATA}/sobjects/{{name}}/{{id}}/{{field}}": Resource({"GET": rest.blob}),
     f"{_DATA}/query": Resource({"GET": rest.query}),
@@ -44,6 +62,13 @@ RESOURCES: dict[str, Resource] = {
     f"{_DATA}/jobs/query/{{job}}/results": Resource({"GET": bulk.results}),
     f"{_DATA}/jobs/query/{{job}}/resultPages": Resource({"GET": bulk.result_pages}),
     f"{_DATA}/jobs/query/{{job}}/resultpages": Resource({"GET": bulk.result_pages}),
+    f"{_DATA}/composite": Resource({"POST": composite.composite}),
+    f"{_DATA}/composite/batch": Resource({"POST": composite.batch}),
+    **{f"/services/async/{{version}}/{path}": _CLASSIC for path in _CLASSIC_PATHS},
+    "/__control__": _control(GET=control.status),
+    "/__control__/faults": _control(GET=control.faults, POST=control.faults, DELETE=control.faults),
+    "/__control__/requests": _control(GET=control.requests, DELETE=control.requests),
+    "/__control__/{operation}": _control(POST=control.operate),
 }
 
 
@@ -54,6 +79,16 @@ def make_app(org: OrgState) -> ASGIApp:
     routes.append(Route("/{rest:path}", _endpoint(gate, None), methods=_METHODS))
     inner = Starlette(routes=routes)
     inner.router.redirect_slashes = False
+
+    def dispatch(call: Call) -> Answer:
+        for pattern, resource in patterns:
+            found = pattern.match(call.path.rstrip("/"))
+            if found is not None:
+                return gate.answer(replace(call, parts=found.groupdict()), resource)
+        return gate.answer(call, None)
+
+    patterns = [(compile_path(path)[0], resource) for path, resource in RESOURCES.items()]
+    org.dispatch = dispatch
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and len(scope["path"]) > 1:

@@ -34,6 +34,7 @@ def create(org: OrgState, call: Call) -> Answer:
         raise ApiError(400, "API_ERROR", "Invalid columnDelimiter or lineEnding")
     plan = org.translator().plan(text, everything=operation == "queryAll")
     _refuse(org, plan)
+    _count_job(org)
     pending = _result(org, text, operation, plan, delimiter, ending)
     fault = org.faults.take_job(call.method, call.target)
     job = Job(
@@ -53,6 +54,14 @@ def create(org: OrgState, call: Call) -> Answer:
     with org.lock:
         org.jobs[job.id] = job
     return json_answer(_info(org, job, brief=True))
+
+
+def _count_job(org: OrgState) -> None:
+    with org.lock:
+        if org.jobs_created >= org.bulk_job_limit:
+            message = f"Max bulk v2 query jobs ({org.bulk_job_limit}) per 24 hrs has been reached"
+            raise ApiError(400, "LIMIT_EXCEEDED", message)
+        org.jobs_created += 1
 
 
 def _result(org: OrgState, text: str, operation: str, plan: Plan, delimiter: str, ending: str) -> Future[CsvResult]:
@@ -165,6 +174,7 @@ def delete(org: OrgState, call: Call) -> Answer:
         raise ApiError(400, "API_ERROR", "Error encountered when deleting the job because the job is not terminated")
     with org.lock:
         org.jobs.pop(job.id, None)
+    org.forget_results()
     return Answer(204, b"", None)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 
-from ingestr.simulator.model import ORDINARY_FLAGS, Field, SObject
+from ingestr.simulator.model import NO_PREFIX, ORDINARY_FLAGS, Field, SObject
 from ingestr.simulator.picklists import picklist_values
 
 _TOKEN = re.compile(
@@ -28,7 +29,15 @@ _NUMBERS_WITH_SCALE = frozenset({"double", "currency", "percent"})
 
 
 def load_objects() -> dict[str, SObject]:
-    """Return every object of a new org, in order, by name."""
+    """Return every object of a new org, in order, by name; each org may change its own."""
+    return {
+        name: SObject(name, each.prefix, each.flags, dict(each.fields), each.satellite, each.refusal)
+        for name, each in _parsed().items()
+    }
+
+
+@cache
+def _parsed() -> dict[str, SObject]:
     objects: dict[str, SObject] = {}
     current: SObject | None = None
     for line in files(__package__).joinpath("catalogue.txt").read_text(encoding="utf-8").splitlines():
@@ -41,11 +50,27 @@ def load_objects() -> dict[str, SObject]:
             continue
         if current is None:
             raise ValueError(f"catalogue.txt: fields before the first object: {line[:40]}")
+        if words[0] == "refuse":
+            current.refusal = (words[1], " ".join(words[2:]))
+            continue
+        if words[0] == "repeat":
+            kinds = words[2:]
+            words = [f"Field_{number:03}__c:{kinds[number % len(kinds)]}" for number in range(1, int(words[1]) + 1)]
         for word in words:
             current.put(_parse_field(current.name, word))
-    for each in objects.values():
+    for each in list(objects.values()):
         _link_components(each)
+        if "triggerable" in each.flags and not each.custom:
+            objects[f"{each.name}ChangeEvent"] = _change_event(each)
     return objects
+
+
+def _change_event(owner: SObject) -> SObject:
+    """Return the object of an object's change events: described, but not to be queried."""
+    event = SObject(f"{owner.name}ChangeEvent", NO_PREFIX, frozenset(), satellite=("ChangeEvent", owner.name))
+    event.put(Field("Id", "id", length=18, nillable=False))
+    event.put(Field("ReplayId", "string", length=255))
+    return event
 
 
 def _parse_object(words: list[str]) -> SObject:

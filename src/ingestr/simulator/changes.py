@@ -12,7 +12,7 @@ from ingestr.simulator.model import SObject
 from ingestr.simulator.store import Store, quote
 
 _NOT_SETTABLE = frozenset({"Id"})
-_AMONG = '"Id" IN (SELECT unnest(?))'
+AMONG = '"Id" IN (SELECT unnest(?))'
 
 
 class Changes:
@@ -26,7 +26,7 @@ class Changes:
         """Add rows and return their Ids. What is not given is empty, or what the platform fills in."""
         with self._store.lock:
             owner = self._store.need(name)
-            stamp = _second(system_modstamp or self._store.clock.now())
+            stamp = to_second(system_modstamp or self._store.clock.now())
             first = self._store.next_row[name]
             self._store.next_row[name] += len(rows)
             full = [self._filled(owner, row, first + place, stamp) for place, row in enumerate(rows)]
@@ -77,21 +77,23 @@ class Changes:
             owner = self._store.need(name)
             changed = self._checked(owner, values)
             if touch:
-                stamp = _second(system_modstamp or self._store.clock.now())
+                stamp = to_second(system_modstamp or self._store.clock.now())
                 automatic = {"SystemModstamp": stamp, "LastModifiedDate": stamp, "LastModifiedById": self._user_id}
                 changed = {**{key: value for key, value in automatic.items() if owner.has(key)}, **changed}
             count = self._set(name, ids, changed)
             if {"FirstName", "LastName"} & changed.keys() and "Name" not in changed and owner.components("Name"):
                 self._run(
-                    f'UPDATE {quote(name)} SET "Name" = concat_ws(chr(32), "FirstName", "LastName") WHERE {_AMONG}',
+                    f'UPDATE {quote(name)} SET "Name" = concat_ws(chr(32), "FirstName", "LastName") WHERE {AMONG}',
                     [list(ids)],
                 )
             self._store.changed()
             return count
 
     def _set(self, name: str, ids: Sequence[str], values: Mapping[str, Any]) -> int:
+        if not values:
+            return 0
         assignments = ", ".join(f"{quote(key)} = ?" for key in values)
-        return self._run(f"UPDATE {quote(name)} SET {assignments} WHERE {_AMONG}", [*values.values(), list(ids)])
+        return self._run(f"UPDATE {quote(name)} SET {assignments} WHERE {AMONG}", [*values.values(), list(ids)])
 
     def _run(self, sql: str, parameters: list[Any]) -> int:
         with self._store.cursor() as cursor:
@@ -102,7 +104,7 @@ class Changes:
         """Delete rows: into the recycle bin where the object has one, else for good."""
         with self._store.lock:
             owner = self._store.need(name)
-            stamp = _second(system_modstamp or self._store.clock.now())
+            stamp = to_second(system_modstamp or self._store.clock.now())
             self._log(name, ids, stamp)
             if owner.keeps_deleted:
                 automatic = {
@@ -113,13 +115,13 @@ class Changes:
                 }
                 count = self._set(name, ids, {key: value for key, value in automatic.items() if owner.has(key)})
             else:
-                count = self._run(f"DELETE FROM {quote(name)} WHERE {_AMONG}", [list(ids)])
+                count = self._run(f"DELETE FROM {quote(name)} WHERE {AMONG}", [list(ids)])
             self._store.changed()
             return count
 
     def _log(self, name: str, ids: Sequence[str], stamp: datetime) -> None:
         self._run(
-            f'INSERT INTO deleted_log SELECT ?, "Id", ? FROM {quote(name)} WHERE {_AMONG}',
+            f'INSERT INTO deleted_log SELECT ?, "Id", ? FROM {quote(name)} WHERE {AMONG}',
             [name, stamp, list(ids)],
         )
 
@@ -129,7 +131,7 @@ class Changes:
             owner = self._store.need(name)
             if not owner.keeps_deleted:
                 raise ValueError(f"{name} has no recycle bin")
-            stamp = _second(self._store.clock.now())
+            stamp = to_second(self._store.clock.now())
             values: dict[str, Any] = {"IsDeleted": False, "SystemModstamp": stamp, "LastModifiedDate": stamp}
             if owner.has("MasterRecordId"):
                 values["MasterRecordId"] = None
@@ -142,15 +144,15 @@ class Changes:
         """Take rows away so that not even queryAll sees them; only the delete log may still know."""
         with self._store.lock:
             owner = self._store.need(name)
-            stamp = _second(self._store.clock.now())
+            stamp = to_second(self._store.clock.now())
             if not owner.keeps_deleted:
                 self._log(name, ids, stamp)
             else:
                 self._run(
-                    f'INSERT INTO deleted_log SELECT ?, "Id", ? FROM {quote(name)} WHERE {_AMONG} AND NOT "IsDeleted"',
+                    f'INSERT INTO deleted_log SELECT ?, "Id", ? FROM {quote(name)} WHERE {AMONG} AND NOT "IsDeleted"',
                     [name, stamp, list(ids)],
                 )
-            count = self._run(f"DELETE FROM {quote(name)} WHERE {_AMONG}", [list(ids)])
+            count = self._run(f"DELETE FROM {quote(name)} WHERE {AMONG}", [list(ids)])
             self._store.changed()
             return count
 
@@ -160,7 +162,7 @@ def _compose_name(owner: SObject, full: dict[str, Any], given: Mapping[str, Any]
         full["Name"] = " ".join(part for part in (full.get("FirstName"), full.get("LastName")) if part) or None
 
 
-def _second(moment: datetime) -> datetime:
+def to_second(moment: datetime) -> datetime:
     """Return a time as the platform keeps it: UTC, to the whole second."""
     plain = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
     return plain.replace(microsecond=0)
@@ -171,7 +173,7 @@ def _stored(value: Any, sql_type: str) -> Any:
     if value is None or value == "":
         return None
     if sql_type == "TIMESTAMP":
-        return _second(datetime.fromisoformat(value) if isinstance(value, str) else value)
+        return to_second(datetime.fromisoformat(value) if isinstance(value, str) else value)
     if isinstance(value, str) and sql_type == "DATE":
         return date.fromisoformat(value)
     if isinstance(value, str) and sql_type == "TIME":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TextIO
 from urllib.parse import urlencode
 
 from ingestr.simulator.org import SimulatedOrg
@@ -31,24 +30,30 @@ def serve(
     rows: int = 1_000,
     seed: int = 42,
     *,
-    stream: TextIO | None = None,
+    tls: bool = False,
+    proxy: bool = False,
     prepare: Callable[[SimulatedOrg], None] | None = None,
 ) -> None:
-    """Serve a simulated org until interrupted, having said on `stream` (stderr) where and how to reach it.
+    """Serve a simulated org until interrupted, having said on stderr where and how to reach it.
 
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes any that is free.
         rows: rows of the big objects.
         seed: the same seed gives the same org, its access token too.
-        stream: where to talk.
+        tls: serve HTTPS with a certificate of a throw-away authority.
+        proxy: with TLS, also a CONNECT proxy for clients that insist on `*.salesforce.com`.
         prepare: called with the org before it serves, to grow or change it.
     """
-    out = stream or sys.stderr
-    org = SimulatedOrg(rows=rows, seed=seed, port=port, host=host)
+    out = sys.stderr
+    org = SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy)
     if prepare is not None:
         prepare(org)
     print(f"A simulated Salesforce org listens at {org.url} (seed {seed}). Ctrl-C stops it.", file=out)
+    if org.ca_file is not None:
+        print(f"  certificate authority: {org.ca_file}", file=out)
+    if org.proxy_url is not None:
+        print(f"  proxy: {org.proxy_url} (https_proxy)", file=out)
     for way, uri in source_uris(org, org.access_token()).items():
         print(f"  {way}: {uri}", file=out, flush=True)
     try:

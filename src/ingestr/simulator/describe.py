@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ingestr.simulator.model import Field, SObject
+from ingestr.simulator.model import NO_PREFIX, Field, SObject
 
 MASTER_RECORD_TYPE = "012000000000000AAA"
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_+")
@@ -50,7 +50,7 @@ def summarise(owner: SObject, base: str) -> dict[str, Any]:
         "hasSubtypes": False,
         "isInterface": False,
         "isSubtype": False,
-        "keyPrefix": owner.prefix if owner.prefix != "-" else None,
+        "keyPrefix": owner.prefix if owner.prefix != NO_PREFIX else None,
         "label": label,
         "labelPlural": label + "s",
         "layoutable": "layoutable" in flags,

@@ -29,9 +29,15 @@ def to_18(text: str) -> str | None:
     return full if len(text) == 15 or text == full else None
 
 
+def key_prefix(prefix: str) -> str:
+    """Return the three characters that Ids begin with, also for objects whose describe shows none."""
+    return prefix if len(prefix) == 3 else "017"
+
+
 def record_id(prefix: str, row: int) -> str:
     """Return the Id of the row of that number in the object with that key prefix."""
     sequence = FIRST_SEQUENCE + row * SEQUENCE_STEP
+    prefix = key_prefix(prefix)
     digits = ""
     for _ in range(9):
         sequence, digit = divmod(sequence, 62)
@@ -53,7 +59,7 @@ def record_id_sql(prefix: str, row: str) -> str:
 
 def join_tail_sql(prefix: str, tail: str) -> str:
     """Return SQL for an Id, where `tail` is SQL for what `id_tail` returns."""
-    head = prefix + INSTANCE
+    head = key_prefix(prefix) + INSTANCE
     check = checksum(head + "0" * 10)[0]
     return f"'{head}' || substr({tail}, 1, 10) || '{check}' || substr({tail}, 11, 2)"
 

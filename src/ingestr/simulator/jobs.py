@@ -65,12 +65,6 @@ class Job:
             self.error_message = f"Unexpected exception encountered in query processing: {error}"
         return True
 
-    def discard(self) -> None:
-        """Give the result's space back."""
-        self.pending.add_done_callback(
-            lambda done: None if done.cancelled() or done.exception() else done.result().discard()
-        )
-
 
 def make_pool() -> ThreadPoolExecutor:
     """Return the threads that run jobs."""

@@ -39,6 +39,7 @@ TEXT_TYPES = frozenset(
 FLOAT_TYPES = frozenset({"double", "currency", "percent"})
 COMPOUND_TYPES = frozenset({"address", "location"})
 LONG_TEXT = 4000
+NO_PREFIX = "-"
 ORDINARY_FLAGS = [
     "createable",
     "updateable",

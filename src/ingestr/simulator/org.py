@@ -10,9 +10,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ingestr.simulator.app import make_app
-from ingestr.simulator.changes import Changes
+from ingestr.simulator.control import make_object
 from ingestr.simulator.server import Server, listen
 from ingestr.simulator.state import OrgState
+from ingestr.simulator.tunnel import INSTANCE_HOST, Proxy, make_certificates
 
 
 class SimulatedOrg(OrgState):
@@ -24,10 +25,20 @@ class SimulatedOrg(OrgState):
         port: port to listen on; 0 takes any that is free.
         start: where the seed data ends in time; every seeded timestamp lies before it.
         host: address to listen on.
+        tls: serve HTTPS with a certificate of a throw-away authority, whose file is `ca_file`.
+        proxy: with TLS, also open a CONNECT proxy at `proxy_url` that leads `*.salesforce.com` here.
     """
 
     def __init__(
-        self, rows: int = 1_000, seed: int = 42, port: int = 0, start: datetime | None = None, host: str = "127.0.0.1"
+        self,
+        rows: int = 1_000,
+        seed: int = 42,
+        port: int = 0,
+        start: datetime | None = None,
+        host: str = "127.0.0.1",
+        *,
+        tls: bool = False,
+        proxy: bool = False,
     ) -> None:
         super().__init__(rows, seed, start)
         try:
@@ -36,12 +47,20 @@ class SimulatedOrg(OrgState):
             self.store.close()
             raise
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
-        self._server = Server(make_app(self), self._socket)
-        self._changes = Changes(self.store, self.user_id)
+        certificates = make_certificates(self.store.folder) if tls or proxy else None
+        self.url = f"{'http' if certificates is None else 'https'}://{host}:{self.port}"
+        self.ca_file = None if certificates is None else str(certificates.ca)
+        self._proxy = Proxy(host, self.port) if proxy else None
+        self.proxy_url = None if self._proxy is None else self._proxy.url
+        if proxy:
+            # Behind the proxy the org is where every org is.
+            self.url = f"https://{INSTANCE_HOST}"
+        self._server = Server(make_app(self), self._socket, certificates)
 
     def __enter__(self) -> Self:
         self._server.start()
+        if self._proxy is not None:
+            self._proxy.start()
         return self
 
     def __exit__(
@@ -51,12 +70,16 @@ class SimulatedOrg(OrgState):
 
     def close(self) -> None:
         """Stop serving and forget everything."""
+        if self._proxy is not None:
+            self._proxy.stop()
         self._server.stop()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()
 
     def run(self) -> None:
         """Serve in the foreground until interrupted."""
+        if self._proxy is not None:
+            self._proxy.start()
         self._server.run()
 
     @property
@@ -113,7 +136,7 @@ class SimulatedOrg(OrgState):
         self, name: str, rows: Sequence[Mapping[str, Any]], system_modstamp: datetime | None = None
     ) -> list[str]:
         """Add rows and return their Ids; an older `system_modstamp` is a row that was committed late."""
-        return self._changes.insert(name, rows, system_modstamp)
+        return self.changes.insert(name, rows, system_modstamp)
 
     def update(
         self,
@@ -133,19 +156,43 @@ class SimulatedOrg(OrgState):
             system_modstamp: when it happened; the org's clock by default.
             touch: whether the timestamps move; they do not when a formula or a roll-up changes.
         """
-        return self._changes.update(name, ids, values, system_modstamp, touch=touch)
+        return self.changes.update(name, ids, values, system_modstamp, touch=touch)
 
-    def delete(self, name: str, ids: Sequence[str], system_modstamp: datetime | None = None) -> int:
-        """Delete rows: softly where the object has a recycle bin, else for good."""
-        return self._changes.delete(name, ids, system_modstamp)
+    def delete(
+        self, name: str, ids: Sequence[str], system_modstamp: datetime | None = None, *, cascade: bool = False
+    ) -> int:
+        """Delete rows: softly where the object has a recycle bin, else for good; `cascade` takes their children too."""
+        if cascade:
+            return self.events.delete_with_children(name, ids, system_modstamp)
+        return self.changes.delete(name, ids, system_modstamp)
 
     def undelete(self, name: str, ids: Sequence[str]) -> int:
         """Take rows out of the recycle bin."""
-        return self._changes.undelete(name, ids)
+        return self.changes.undelete(name, ids)
+
+    def empty_bin(self, before: datetime | None = None) -> int:
+        """Purge every deleted row, or those deleted before a time, and return how many."""
+        return self.events.empty_bin(before)
+
+    def merge(self, name: str, winner: str, losers: Sequence[str]) -> None:
+        """Merge records into a winner: losers are deleted and name it, their children get it as parent."""
+        self.events.merge(name, winner, losers)
+
+    def convert_lead(self, lead: str, *, opportunity: bool = True) -> dict[str, str | None]:
+        """Convert a lead and return the Ids of what it became."""
+        return self.events.convert_lead(lead, opportunity=opportunity)
+
+    def archive(self, name: str, ids: Sequence[str]) -> int:
+        """Archive tasks or events: only queryAll sees them then."""
+        return self.events.archive(name, ids)
+
+    def add_object(self, name: str, prefix: str, fields: Mapping[str, str]) -> None:
+        """Add an empty custom object with fields of the given types besides the system's."""
+        self.store.add_object(make_object(name, prefix, dict(fields)))
 
     def purge(self, name: str, ids: Sequence[str]) -> int:
         """Take rows away without a trace in queryAll."""
-        return self._changes.purge(name, ids)
+        return self.changes.purge(name, ids)
 
     def add_field(self, name: str, field: str, kind: str, values: Sequence[Any] | None = None, **facts: Any) -> None:
         """Add a field to an object; no timestamp moves.

@@ -65,7 +65,7 @@ def limits(org: OrgState, call: Call) -> Answer:
             "DailyAsyncApexExecutions": entry(250_000),
             "DailyBulkApiBatches": entry(15_000),
             "DailyBulkV2QueryFileStorageMB": entry(976_562),
-            "DailyBulkV2QueryJobs": entry(10_000, len(org.jobs)),
+            "DailyBulkV2QueryJobs": entry(org.bulk_job_limit, org.jobs_created),
             "DailyDeliveredPlatformEvents": entry(10_000),
             "DataStorageMB": entry(1_073, 5),
             "FileStorageMB": entry(1_073),
@@ -92,7 +92,7 @@ def sobjects(org: OrgState, call: Call) -> Answer:
     return _unless_unchanged(org, call, None, lambda: describe_global(org.store.objects, base_path(call)))
 
 
-def _need_object(org: OrgState, name: str) -> SObject:
+def need_object(org: OrgState, name: str) -> SObject:
     found = org.store.find(name)
     if found is None:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
@@ -101,13 +101,13 @@ def _need_object(org: OrgState, name: str) -> SObject:
 
 def sobject(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/sobjects/X`."""
-    found = _need_object(org, call.parts["name"])
+    found = need_object(org, call.parts["name"])
     return json_answer({"objectDescribe": summarise(found, base_path(call)), "recentItems": []})
 
 
 def describe(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/sobjects/X/describe`, or 304 when it has not changed since."""
-    found = _need_object(org, call.parts["name"])
+    found = need_object(org, call.parts["name"])
     return _unless_unchanged(
         org, call, found.name, lambda: describe_object(found, org.store.objects.values(), base_path(call))
     )
@@ -131,7 +131,7 @@ def _unless_unchanged(org: OrgState, call: Call, name: str | None, body: Any) ->
 
 def row(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/sobjects/X/{id}`."""
-    found = _need_object(org, call.parts["name"])
+    found = need_object(org, call.parts["name"])
     names = (call.parameter("fields") or ",".join(each.name for each in found.visible())).split(",")
     translator = org.translator()
     plan = translator.plan(
@@ -147,7 +147,7 @@ def row(org: OrgState, call: Call) -> Answer:
 
 def blob(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/sobjects/X/{id}/{field}` of a base64 field with its bytes."""
-    found = _need_object(org, call.parts["name"])
+    found = need_object(org, call.parts["name"])
     field = found.find(call.parts["field"])
     if field is None or field.type != "base64":
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
@@ -175,13 +175,17 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
     if plan.count_only:
         counted = org.store.scalar(f"SELECT count(*) FROM ({plan.sql(['1'])})", plan.parameters)
         return json_answer({"totalSize": counted, "done": True, "records": []})
-    if not plan.columns and not plan.children:
-        raise ApiError(400, "MALFORMED_QUERY", pointed_at(plan.select.text, 0, "nothing is selected"))
+    if plan.typeof:
+        raise ApiError(400, "MALFORMED_QUERY", "TYPEOF is not served by this simulated org")
     result = JsonResult(org.store, plan, base_path(call))
     key = org.new_id("01g")
     cursor = Cursor(result, plan, translator, everything=everything)
-    org.cursors[key] = cursor
-    return _page(org, call, key, cursor, 0)
+    answer = _page(org, call, key, cursor, 0)
+    if result.count <= _batch_size(org, call, plan):
+        result.discard()
+    else:
+        org.keep_cursor(key, cursor)
+    return answer
 
 
 class Cursor:

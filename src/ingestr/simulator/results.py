@@ -111,10 +111,19 @@ class CsvResult:
 class JsonResult:
     """The result of a REST query: records as JSON text, page by page; `keep` is SQL of one more value for each row."""
 
-    def __init__(self, store: Store, plan: Plan, base: str, keep: str | None = None) -> None:
+    def __init__(
+        self, store: Store, plan: Plan, base: str, keep: str | None = None, *, epoch_times: bool = False
+    ) -> None:
         self._base = base
         self._plan = plan
-        columns = [f"{_json_sql(each, base)} AS c{place}" for place, each in enumerate(plan.columns)]
+        columns = [
+            f"epoch_ms({each.sql})::VARCHAR AS c{place}"
+            if epoch_times and each.kind == "datetime"
+            else f"{_json_sql(each, base)} AS c{place}"
+            for place, each in enumerate(plan.columns)
+        ]
+        # Bulk 1.0 writes a time in JSON as a number of milliseconds.
+        self._epoch_times = epoch_times
         self._ids: dict[tuple[str, ...], int] = {}
         if not plan.aggregate:
             for path, alias in {(): plan.root, **{path: parent.alias for path, parent in plan.parents.items()}}.items():
@@ -157,7 +166,8 @@ class JsonResult:
         for place, column in wanted:
             name = column.path[len(path)]
             if len(column.path) == len(path) + 1:
-                parts.append(_members(name, column.kind, columns[place]))
+                kind = "long" if self._epoch_times and column.kind == "datetime" else column.kind
+                parts.append(_members(name, kind, columns[place]))
             elif name not in done:
                 done.add(name)
                 below = [

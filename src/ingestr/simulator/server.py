@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ingestr.simulator.tunnel import Certificates
+
 _START_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 # Longer than the platform allows, so that the org itself can say 414 and 431.
@@ -44,7 +46,7 @@ class _Uvicorn(uvicorn.Server):
     def tell(self) -> None:
         """End the main loop, from any thread."""
         self.should_exit = True
-        if self._loop is not None and self._told is not None:
+        if self._loop is not None and self._told is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._told.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,7 +81,7 @@ def listen(host: str, port: int) -> socket.socket:
 class Server:
     """An HTTP server on a socket of its own."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, certificates: Certificates | None = None) -> None:
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -94,6 +96,8 @@ class Server:
             timeout_keep_alive=60,
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=_LONGEST_HEAD,
+            ssl_certfile=None if certificates is None else str(certificates.chain),
+            ssl_keyfile=None if certificates is None else str(certificates.key),
         )
         self._server = _Uvicorn(config)
         self._sock = sock

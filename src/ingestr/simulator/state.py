@@ -7,7 +7,9 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from ingestr.simulator.changes import Changes
 from ingestr.simulator.clock import Clock
+from ingestr.simulator.events import Events
 from ingestr.simulator.faults import Faults
 from ingestr.simulator.ids import record_id
 from ingestr.simulator.jobs import Job, make_pool
@@ -15,13 +17,16 @@ from ingestr.simulator.seed import DEFAULT_END
 from ingestr.simulator.sessions import Credentials, Sessions
 from ingestr.simulator.soql.translator import Translator
 from ingestr.simulator.store import Store
+from ingestr.simulator.wire import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
+    from ingestr.simulator.bulk1 import ClassicJob
     from ingestr.simulator.rest import Cursor
     from ingestr.simulator.results import CsvResult
-    from ingestr.simulator.wire import Request
+    from ingestr.simulator.wire import Call, Request
 
 FIRST_VERSION = 31
 LAST_SOAP_LOGIN = 64
@@ -50,6 +55,28 @@ BULK_REFUSES = [
 ]
 
 
+# What tests and users may set on a running org.
+SETTINGS = (
+    "api_version",
+    "api_limit",
+    "api_calls",
+    "page_rows",
+    "rest_rows",
+    "job_polls",
+    "bulk_job_limit",
+    "jobs_created",
+    "bulk_refuses",
+    "result_pages_supported",
+    "rotate_refresh_tokens",
+    "password_flow",
+    "per_app_usage",
+    "delete_log_since",
+)
+
+
+_MOST_CURSORS, _MOST_RESULTS = 200, 16
+
+
 class OrgState:
     """One org, without the server in front of it.
 
@@ -60,11 +87,15 @@ class OrgState:
         page_rows: rows of a Bulk result page when the client does not say.
         rest_rows: most records of a REST page when the client does not say.
         job_polls: how often a query job is seen unfinished.
+        bulk_job_limit: how many query jobs a day allows.
+        jobs_created: how many were made.
+        internal_errors: what went wrong in the simulator itself; empty unless it has a mistake.
         bulk_refuses: objects that Bulk does not read.
         result_pages_supported: whether jobs have `resultPages`.
         rotate_refresh_tokens: whether a refresh token is good for one use only.
         password_flow: whether the username-password OAuth flow is allowed.
         per_app_usage: whether Sforce-Limit-Info also names the app's own usage.
+        delete_log_since: since when getDeleted can say what went, when it was trimmed.
     """
 
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
@@ -76,23 +107,31 @@ class OrgState:
         self.sessions = Sessions(seed)
         self.faults = Faults()
         self.requests: list[Request] = []
+        self.internal_errors: list[Exception] = []
         self.api_version = "67.0"
         self.api_limit = 100_000
         self.api_calls = 0
         self.page_rows = 25_000
         self.rest_rows = 2_000
         self.job_polls = 1
+        self.bulk_job_limit = 10_000
+        self.jobs_created = 0
         self.bulk_refuses: set[str] = set(BULK_REFUSES)
         self.result_pages_supported = True
         self.rotate_refresh_tokens = False
         self.password_flow = True
         self.per_app_usage = False
+        self.delete_log_since: datetime | None = None
         self.url = ""
         self.jobs: dict[str, Job] = {}
+        self.classic_jobs: dict[str, ClassicJob] = {}
+        self.dispatch: Callable[[Call], Answer] = lambda _call: Answer(404)
         self.cursors: dict[str, Cursor] = {}
         self.results: dict[tuple[object, ...], Future[CsvResult]] = {}
         self.pool = make_pool()
         self.lock = Lock()
+        self.changes = Changes(self.store, self.user_id)
+        self.events = Events(self.store, self.changes)
         self._numbers = count(1)
 
     @property
@@ -131,7 +170,30 @@ class OrgState:
         """Return every version that the org speaks, oldest first."""
         return [f"{number}.0" for number in range(FIRST_VERSION, int(float(self.api_version)) + 1)]
 
+    def keep_cursor(self, key: str, cursor: Cursor) -> None:
+        """Keep an open query for its next pages; the oldest goes when there are too many."""
+        with self.lock:
+            self.cursors[key] = cursor
+            gone = self.cursors.pop(next(iter(self.cursors))) if len(self.cursors) > _MOST_CURSORS else None
+        if gone is not None:
+            gone.result.discard()
+
+    def forget_results(self) -> None:
+        """Drop results that no job needs and no equal query will ask for again."""
+        with self.lock:
+            used = {id(job.pending) for job in self.jobs.values()}
+            for key, pending in list(self.results.items()):
+                outdated = key[4] != self.store.version or len(self.results) > _MOST_RESULTS
+                if outdated and id(pending) not in used:
+                    del self.results[key]
+                    pending.add_done_callback(_discard)
+
     def note(self, request: Request) -> None:
         """Remember a request that was served."""
         with self.lock:
             self.requests.append(request)
+
+
+def _discard(done: Future[CsvResult]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        done.result().discard()

@@ -81,7 +81,7 @@ class Translator:
     def plan_tree(self, select: Select, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a parsed statement; `extra` is one more SQL condition on the rows of `t0`."""
         scope = Scope(self._catalog, select)
-        _refuse_object(scope.owner)
+        _refuse_object(scope.owner, select)
         counted = select.items[0].expression
         plan = Plan(scope.owner, select, [], scope.parents, "", [], scope.root)
         if len(select.items) == 1 and isinstance(counted, Call) and counted.name == "COUNT" and not counted.arguments:
@@ -203,10 +203,10 @@ def _is_aggregate(item: Item) -> bool:
     return isinstance(call, Call) and call.name in {"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"}
 
 
-def _refuse_object(owner: SObject) -> None:
+def _refuse_object(owner: SObject, select: Select) -> None:
     if "queryable" not in owner.flags:
         raise ApiError(400, "INVALID_TYPE_FOR_OPERATION", f"entity type {owner.name} does not support query")
-    if owner.refusal is not None:
+    if owner.refusal is not None and select.where is None:
         raise ApiError(400, *owner.refusal)
 
 

@@ -225,7 +225,9 @@ class QueryJob:
         self._stopping.set()
         try:
             if not self._done:
-                self._client.send_json("PATCH", self._path, f"aborting Bulk job {self.id}", {"state": "Aborted"}, once=True)
+                self._client.send_json(
+                    "PATCH", self._path, f"aborting Bulk job {self.id}", {"state": "Aborted"}, once=True
+                )
             self._client.send_json("DELETE", self._path, f"deleting Bulk job {self.id}", once=True)
         except IngestrError as failure:
             log.debug("Bulk job %s stays until Salesforce removes it after 7 days: %s", self.id, failure)

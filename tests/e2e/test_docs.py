@@ -1,0 +1,68 @@
+"""Every command in the documentation works."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+import ingestr
+from ingestr.simulator import SimulatedOrg
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
+def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path) -> None:
+    """The shell blocks of a page, run one after the other as a reader would, all succeed."""
+    script = "set -eu\n" + "\n".join(blocks(page, "sh"))
+    token = shared_org.access_token()
+    domain = quote(shared_org.url, safe="")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ACCESS_TOKEN": quote(token, safe=""),
+        "CLIENT_ID": shared_org.client_id,
+        "CLIENT_SECRET": shared_org.client_secret,
+        "DOMAIN": domain,
+        # A page may rely on what an earlier one exported.
+        "SOURCE_URI": f"salesforce://?client_id={shared_org.client_id}&client_secret={shared_org.client_secret}&domain={domain}",
+    }
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("API calls: ") == script.count("ingestr ingest")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_blocks_run(
+    shared_org: SimulatedOrg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: Path
+) -> None:
+    """The Python blocks of a page run as they stand."""
+    monkeypatch.chdir(tmp_path)
+    uri = f"salesforce://?client_id={shared_org.client_id}&client_secret={shared_org.client_secret}"
+    known: dict[str, Any] = {"source_uri": f"{uri}&domain={quote(shared_org.url, safe='')}"}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), known)
+    if page.name == "README.md":
+        assert isinstance(known["result"], ingestr.IngestResult)
+        with known["accounts"] as accounts:
+            assert isinstance(accounts, ingestr.RecordStream)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """A relative link names a file that exists."""
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

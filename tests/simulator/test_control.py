@@ -1,0 +1,121 @@
+"""The control interface: everything that tests do from Python, over HTTP, for tools in any language."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from ingestr.simulator import SimulatedOrg
+from simulator.talk import CONTEXT, Talk
+
+
+def _do(org: SimulatedOrg, operation: str, **body: Any) -> Any:
+    answer = httpx.post(f"{org.url}/__control__/{operation}", json=body, verify=CONTEXT)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["result"]
+
+
+def test_rows_are_changed_over_http(own: SimulatedOrg) -> None:
+    """insert, update, delete, undelete, purge, with the time of the org's clock."""
+    _do(own, "clock", freeze="2026-05-06T12:00:00+00:00")
+    [key] = _do(own, "insert", object="Account", rows=[{"Name": "x", "AnnualRevenue": 5}])
+    assert _do(own, "update", object="Account", ids=[key], values={"Name": "y"}) == 1
+    assert _do(own, "delete", object="Account", ids=[key]) == 1
+    assert _do(own, "undelete", object="Account", ids=[key]) == 1
+    row = next(row for row in own.table("Account").to_pylist() if row["Id"] == key)
+    assert (row["Name"], row["AnnualRevenue"], row["SystemModstamp"].isoformat()) == (
+        "y",
+        5.0,
+        "2026-05-06T12:00:00+00:00",
+    )
+    assert _do(own, "purge", object="Account", ids=[key]) == 1
+    assert _do(own, "count", object="Account") == own.count("Account")
+
+
+def test_the_schema_is_changed_over_http(own_talk: Talk) -> None:
+    """add, retype, hide and drop a field; add an object; grow it is only for seeded ones."""
+    org = own_talk.org
+    _do(org, "add_field", object="Account", field="New__c", type="int", values=[1, 2], facts={"digits": 5})
+    assert own_talk.fields("Account")["New__c"]["digits"] == 5
+    _do(org, "retype_field", object="Account", field="New__c", type="string", facts={"length": 9})
+    assert {record["New__c"] for record in own_talk.query("SELECT New__c FROM Account")} == {"1", "2"}
+    _do(org, "hide_field", object="Account", field="New__c")
+    assert "New__c" not in own_talk.fields("Account")
+    _do(org, "drop_field", object="Account", field="New__c")
+    _do(org, "add_object", name="Thing__c", prefix="a77", fields={"Size__c": "double", "Note__c": "textarea"})
+    [key] = _do(org, "insert", object="Thing__c", rows=[{"Name": "t", "Size__c": 1.5}])
+    assert key.startswith("a77")
+    assert own_talk.query("SELECT Size__c, Owner.Name FROM Thing__c")[0]["Size__c"] == 1.5
+    assert own_talk.bulk("SELECT Note__c FROM Thing__c") == [{"Note__c": ""}]
+
+
+def test_faults_are_set_over_http(own_talk: Talk) -> None:
+    """A fault is a JSON object; the control interface itself is never hit."""
+    url = f"{own_talk.org.url}/__control__/faults"
+    assert httpx.post(url, json={"path": ".", "status": 503, "times": None}, verify=CONTEXT).status_code == 200
+    assert own_talk.get("/limits").status_code == 503
+    assert [fault["status"] for fault in httpx.get(url, verify=CONTEXT).json()] == [503]
+    httpx.delete(url, verify=CONTEXT)
+    assert own_talk.get("/limits").status_code == 200
+    assert httpx.post(url, json={"nonsense": 1}, verify=CONTEXT).status_code == 400
+
+
+def test_the_org_tells_its_state_and_settings(own_talk: Talk) -> None:
+    """status, settings, requests and sessions."""
+    org = own_talk.org
+    assert _do(org, "settings", page_rows=10, bulk_refuses=["Account"])["page_rows"] == 10
+    assert org.bulk_refuses == {"Account"}
+    body = httpx.get(f"{org.url}/__control__", verify=CONTEXT).json()
+    assert body["settings"]["bulk_refuses"] == ["Account"]
+    assert body["credentials"]["username"] == org.username
+    own_talk.get("/limits")
+    shown = httpx.get(f"{org.url}/__control__/requests", verify=CONTEXT).json()
+    assert [(each["path"], each["status"]) for each in shown] == [("/services/data/v66.0/limits", 200)]
+    token = _do(org, "access_token")
+    assert org.sessions.known(token)
+    _do(org, "expire_sessions")
+    assert not org.sessions.known(token)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [("insert", {"object": "Nope", "rows": []}), ("update", {}), ("settings", {"x": 1}), ("clock", {"set": "soon"})],
+)
+def test_mistakes_are_told(own: SimulatedOrg, operation: str, body: dict[str, Any]) -> None:
+    """400 with what was wrong; an unknown operation is 404."""
+    assert httpx.post(f"{own.url}/__control__/{operation}", json=body, verify=CONTEXT).status_code == 400
+    assert httpx.post(f"{own.url}/__control__/nonsense", json={}, verify=CONTEXT).status_code == 404
+
+
+def test_the_control_interface_costs_no_api_calls(own: SimulatedOrg) -> None:
+    """It is no part of the platform."""
+    httpx.get(f"{own.url}/__control__", verify=CONTEXT)
+    assert (own.api_calls, own.requests) == (0, [])
+
+
+def test_the_command_serves_until_interrupted() -> None:
+    """serve() names three URIs on stderr, answers, and ends cleanly on Ctrl-C."""
+    import signal
+    import subprocess
+    import sys
+
+    program = "from ingestr.simulator import serve; serve(port=0, rows=5, seed=11)"
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(4)]
+        url = lines[0].partition(" listens at ")[2].partition(" ")[0]
+        assert [line.split(": ")[0].strip() for line in lines[1:]] == [
+            "access token",
+            "username and password",
+            "client credentials",
+        ]
+        assert httpx.get(f"{url}/services/data/", verify=CONTEXT).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "Stopped.\n"
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_is_told(own: SimulatedOrg) -> None:
+    """The error is the system's own, and nothing is left behind."""
+    with pytest.raises(OSError, match="in use"):
+        SimulatedOrg(rows=0, port=own.port)
