@@ -42,7 +42,7 @@ bench: $(READY)  ## Time the load of 1,000,000 leads beside what one would write
 lock:  ## Choose the versions of the development environment anew.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra simulator --group dev -o requirements-dev.txt
+	  --extra simulator --extra simulator-tls --group dev -o requirements-dev.txt
 
 clean:  ## Remove everything that was made.
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
