@@ -50,18 +50,19 @@ def _root(
 @app.command()
 def ingest(
     source_uri: Annotated[
-        str, typer.Option(envvar=["INGESTR_SOURCE_URI", "SOURCE_URI"], show_envvar=True, help="salesforce://?…")
-    ],
+        str, typer.Option(envvar=["INGESTR_SOURCE_URI", "SOURCE_URI"], help="salesforce://?… (required)")
+    ] = "",
     source_table: Annotated[
         str,
-        typer.Option(envvar="INGESTR_SOURCE_TABLE", help="account, …, custom:<API name>, or any object of the org."),
-    ],
+        typer.Option(envvar="INGESTR_SOURCE_TABLE", help="account, custom:<API name>, or any object (required)"),
+    ] = "",
     dest_uri: Annotated[
         str,
         typer.Option(
-            envvar=["INGESTR_DESTINATION_URI", "INGESTR_DEST_URI", "DESTINATION_URI"], help="duckdb:///file.db"
+            envvar=["INGESTR_DESTINATION_URI", "INGESTR_DEST_URI", "DESTINATION_URI"],
+            help="duckdb:///file.db (required)",
         ),
-    ],
+    ] = "",
     dest_table: Annotated[
         str | None, typer.Option(envvar="INGESTR_DEST_TABLE", help="schema.table [default: the source table]")
     ] = None,
@@ -149,6 +150,12 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8080,
     rows: Annotated[int, typer.Option(min=0, help="Rows of the large objects; small ones have fewer.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 42,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve HTTPS with a certificate of a throw-away authority.")
+    ] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="With TLS, also a proxy that leads *.salesforce.com to the org.")
+    ] = False,
 ) -> None:
     """Run a simulated Salesforce org on this machine."""
     _set_up_logging(debug=False)
@@ -163,7 +170,7 @@ def simulate(
                 f"the simulated org needs a package that is not installed: {error.name}",
                 hint="pip install 'ingestr[simulator]'",
             ) from None
-        serve_org(host="127.0.0.1", port=port, rows=rows, seed=seed)
+        serve_org(host="127.0.0.1", port=port, rows=rows, seed=seed, tls=tls, proxy=proxy)
 
     _guarded(serve, debug=False)
 

@@ -72,8 +72,8 @@ class ReadOptions:
     schema_naming: SchemaNaming = SchemaNaming.DEFAULT
 
     def __post_init__(self) -> None:
-        if not self.source_table.strip():
-            raise ConfigurationError("--source-table is empty")
+        if not (self.source_table or "").strip():
+            raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
         for name, least in (("sql_limit", 1), ("page_size", 1), ("extract_parallelism", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -128,7 +128,10 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
     for name in ("source_uri", "dest_uri"):
         if name in given:
             if not isinstance(given[name], str) or not given[name]:
-                raise ConfigurationError(f"--{name.replace('_', '-')} is missing")
+                variable = {"source_uri": "SOURCE_URI", "dest_uri": "DESTINATION_URI"}[name]
+                raise ConfigurationError(
+                    f"--{name.replace('_', '-')} is missing", hint=f"or set {variable}; see: ingestr example-uris"
+                )
             given[name] = Secret(given[name])
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)

@@ -182,7 +182,7 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     one.progress.phase(f"writing {one.target}")
     destination.execute(strategy.plan(load))
     partial = options.has_interval or options.sql_limit is not None
-    if rewrite or not partial:
+    if rewrite or not partial or state is None:
         reached = chosen.cursor_field is not None and not partial
         new_state = StreamState(
             stream.source_object,

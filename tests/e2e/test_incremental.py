@@ -185,6 +185,13 @@ def test_a_table_of_another_org_is_not_merged_into(org: SimulatedOrg, database: 
     assert loaded(database).equals(before)
 
 
+@pytest.mark.parametrize("table", ["account_change_event", "AccountChangeEvent"])
+def test_an_object_that_no_api_queries_is_said_to_be_one(shared_org: SimulatedOrg, database: Path, table: str) -> None:
+    """It exists, so calling it unknown would mislead."""
+    with pytest.raises(ConfigurationError, match="lets no API query it"):
+        ingest(shared_org, table, database)
+
+
 def test_names_do_not_change_when_the_naming_does(org: SimulatedOrg, database: Path) -> None:
     """A merge with another naming would add every column a second time."""
     ingest(org, "account", database)

@@ -43,28 +43,14 @@ def test_a_wrong_login_is_refused_without_repeating_it(
 def test_an_expired_session_is_renewed_once_for_all_threads(org: SimulatedOrg, database: Path) -> None:
     """Every page of a job meets the expiry at once: one login follows, and every page arrives."""
     org.page_rows = 10
-    org.faults.add(
-        Fault(
-            method="GET",
-            path="/results",
-            times=5,
-            status=401,
-            headers={"Content-Type": "application/json"},
-            body='[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]',
-        )
-    )
-    org.faults.add(
-        Fault(
-            method="GET",
-            path="limits/recordCount",
-            times=1,
-            status=200,
-            headers={"Content-Type": "application/json"},
-            body='{"sObjects":[{"name":"Lead","count":99999}]}',
-        )
-    )
+    org.faults.add(Fault(method="GET", path="/results", skip=1, times=1, expire_sessions=True))
+    huge = '{"sObjects":[{"name":"Lead","count":99999}]}'
+    json = {"Content-Type": "application/json"}
+    org.faults.add(Fault(method="GET", path="limits/recordCount", times=1, status=200, headers=json, body=huge))
     result = ingest(org, "lead", database)
     assert result.read_by == "Bulk 2.0"
+    assert len([r for r in org.requests if r.status == 401]) >= 1
+    assert len([r for r in org.requests if r.path.endswith("/oauth2/token")]) == 2
     assert_same(loaded(database), expected(org, "Lead", deleted=False))
 
 

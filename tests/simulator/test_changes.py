@@ -110,6 +110,20 @@ def test_growth_adds_live_rows_of_the_same_kind(own: SimulatedOrg) -> None:
     assert len(set(table.column("Id").to_pylist())) == table.num_rows
 
 
+def test_fields_of_every_type_can_be_added_and_filled_by_growth(own: SimulatedOrg) -> None:
+    """Whatever the type, old rows have nothing in the new field (or false), and grown rows have something."""
+    kinds = ("string", "textarea", "picklist", "multipicklist", "email", "int", "long", "double", "date", "datetime")
+    for kind in (*kinds, "time", "boolean", "anyType", "base64", "address"):
+        own.add_field("Product2", f"New_{kind}__c", kind)
+    before = own.count("Product2")
+    own.grow("Product2", before + 50)
+    table = own.table("Product2")
+    for kind in kinds:
+        column = table.column(f"New_{kind}__c")
+        assert before <= column.null_count < before + 50, kind
+    assert table.column("New_boolean__c").null_count == 0
+
+
 def test_the_same_seed_is_the_same_org_and_another_is_not() -> None:
     """Rows depend on the seed alone."""
     with (

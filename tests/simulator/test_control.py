@@ -1,5 +1,7 @@
 """The control interface: everything that tests do from Python, over HTTP, for tools in any language."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -93,14 +95,16 @@ def test_the_control_interface_costs_no_api_calls(own: SimulatedOrg) -> None:
     assert (own.api_calls, own.requests) == (0, [])
 
 
-def test_the_command_serves_until_interrupted() -> None:
-    """serve() names three URIs on stderr, answers, and ends cleanly on Ctrl-C."""
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM"])
+def test_the_command_serves_until_interrupted(ending: str, tmp_path: Path) -> None:
+    """serve() names three URIs on stderr, answers, and ends cleanly on Ctrl-C or when told to."""
     import signal
     import subprocess
     import sys
 
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
     program = "from ingestr.simulator import serve; serve(port=0, rows=5, seed=11)"
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stderr is not None
         lines = [process.stderr.readline() for _ in range(4)]
         url = lines[0].partition(" listens at ")[2].partition(" ")[0]
@@ -110,9 +114,10 @@ def test_the_command_serves_until_interrupted() -> None:
             "client credentials",
         ]
         assert httpx.get(f"{url}/services/data/", verify=CONTEXT).status_code == 200
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[ending])
         assert process.stderr.read() == "Stopped.\n"
     assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_taken_is_told(own: SimulatedOrg) -> None:

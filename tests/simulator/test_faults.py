@@ -174,4 +174,4 @@ def test_the_command_says_where_it_listens() -> None:
         uri.startswith("salesforce://?") and f"domain=http%3A%2F%2F127.0.0.1%3A{org.port}" in uri
         for uri in uris.values()
     )
-    assert "password=correct+horse+%26+%3Cbattery%3E" in uris["username and password"]
+    assert "password=correct%20horse%20%26%20%3Cbattery%3E" in uris["username and password"]

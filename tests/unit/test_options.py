@@ -96,7 +96,7 @@ def test_python_and_command_line_agree() -> None:
     python = {name: p.default for name, p in inspect.signature(ingestr.ingest).parameters.items()}
     command = _cli_defaults()
     assert list(python) == list(command) or set(python) == set(command)
-    empty: tuple[Any, ...] = (None, (), [], inspect.Parameter.empty, False)
+    empty: tuple[Any, ...] = (None, (), [], inspect.Parameter.empty, False, "")
     for name, default in python.items():
         assert default == command[name] or (default in empty and command[name] in empty), name
 

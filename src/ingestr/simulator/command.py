@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from ingestr.simulator.org import SimulatedOrg
 
@@ -21,7 +23,10 @@ def source_uris(org: SimulatedOrg, access_token: str) -> dict[str, str]:
         },
         "client credentials": {"client_id": known.client_id, "client_secret": known.client_secret},
     }
-    return {way: "salesforce://?" + urlencode({**parameters, "domain": org.url}) for way, parameters in ways.items()}
+    return {
+        way: "salesforce://?" + urlencode({**parameters, "domain": org.url}, quote_via=quote)
+        for way, parameters in ways.items()
+    }
 
 
 def serve(
@@ -45,10 +50,24 @@ def serve(
         proxy: with TLS, also a CONNECT proxy for clients that insist on `*.salesforce.com`.
         prepare: called with the org before it serves, to grow or change it.
     """
-    out = sys.stderr
+    if threading.current_thread() is threading.main_thread():
+        # Ended by a supervisor or by Ctrl-C: the same clean end, with nothing left on the disk.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     org = SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy)
-    if prepare is not None:
-        prepare(org)
+    try:
+        if prepare is not None:
+            prepare(org)
+        _introduce(org, seed)
+        org.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        org.close()
+        sys.stderr.write("Stopped.\n")
+
+
+def _introduce(org: SimulatedOrg, seed: int) -> None:
+    out = sys.stderr
     print(f"A simulated Salesforce org listens at {org.url} (seed {seed}). Ctrl-C stops it.", file=out)
     if org.ca_file is not None:
         print(f"  certificate authority: {org.ca_file}", file=out)
@@ -56,10 +75,3 @@ def serve(
         print(f"  proxy: {org.proxy_url} (https_proxy)", file=out)
     for way, uri in source_uris(org, org.access_token()).items():
         print(f"  {way}: {uri}", file=out, flush=True)
-    try:
-        org.run()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        org.close()
-        print("Stopped.", file=out)

@@ -99,36 +99,50 @@ def describe_object(owner: SObject, objects: Iterable[SObject], base: str) -> di
     return dict(sorted(body.items()))
 
 
+# Keys of a field that no field here makes use of.
+_NEVER_SET: dict[str, Any] = {
+    "aiPredictionField": False,
+    "cascadeDelete": False,
+    "caseSensitive": False,
+    "controllerName": None,
+    "defaultValueFormula": None,
+    "dependentPicklist": False,
+    "deprecatedAndHidden": False,
+    "encrypted": False,
+    "filteredLookupInfo": None,
+    "formulaTreatNullNumberAsZero": False,
+    "highScaleNumber": False,
+    "inlineHelpText": None,
+    "referenceTargetField": None,
+    "relationshipOrder": None,
+    "restrictedDelete": False,
+    "restrictedPicklist": False,
+    "writeRequiresMasterRead": False,
+}
+
+
 def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
-    """Return one of the `fields` of describe, with all its 57 keys."""
+    """Return one of the `fields` of describe, with all its 57 keys, in the alphabet's order."""
     identity = each.type == "id"
     formula = "formula" in each.traits
     rich = "rich" in each.traits
     name_field = each.name == _NAME_FIELDS.get(owner.name, "Name")
     polymorphic = len(each.reference_to) > 1
-    return {
+    varying = {
         "aggregatable": each.aggregatable,
-        "aiPredictionField": False,
         "autoNumber": "auto" in each.traits,
         "byteLength": _byte_length(each),
         "calculated": each.calculated,
         "calculatedFormula": _FORMULAS.get(each.type, "Name") if formula else None,
-        "cascadeDelete": False,
-        "caseSensitive": False,
         "compoundFieldName": each.compound,
-        "controllerName": None,
         "createable": each.createable,
         "custom": each.custom,
         "defaultValue": False if each.type == "boolean" else None,
-        "defaultValueFormula": None,
         "defaultedOnCreate": identity
         or each.type == "boolean"
         or (not each.createable and not each.nillable and not each.calculated),
-        "dependentPicklist": False,
-        "deprecatedAndHidden": False,
         "digits": each.digits,
         "displayLocationInDecimal": each.type == "location",
-        "encrypted": False,
         "externalId": "external" in each.traits,
         "extraTypeInfo": "richtextarea"
         if rich
@@ -138,13 +152,9 @@ def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
         if _person_name(owner, each)
         else None,
         "filterable": each.filterable,
-        "filteredLookupInfo": None,
-        "formulaTreatNullNumberAsZero": False,
         "groupable": each.groupable,
-        "highScaleNumber": False,
         "htmlFormatted": rich,
         "idLookup": identity or each.name in _ID_LOOKUPS.get(owner.name, ()) or "external" in each.traits,
-        "inlineHelpText": None,
         "label": each.label or make_label(each.name, owner.name),
         "length": each.length,
         "mask": "*" if each.type == "encryptedstring" else None,
@@ -161,12 +171,8 @@ def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
         "polymorphicForeignKey": polymorphic,
         "precision": each.precision,
         "queryByDistance": each.type in {"address", "location"},
-        "referenceTargetField": None,
         "referenceTo": list(each.reference_to),
         "relationshipName": each.relationship_name,
-        "relationshipOrder": None,
-        "restrictedDelete": False,
-        "restrictedPicklist": False,
         "scale": each.scale,
         "searchPrefilterable": each.type == "reference",
         "soapType": each.soap_type,
@@ -174,8 +180,8 @@ def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
         "type": each.type,
         "unique": "external" in each.traits,
         "updateable": each.updateable,
-        "writeRequiresMasterRead": False,
     }
+    return dict(sorted({**_NEVER_SET, **varying}.items()))
 
 
 _FORMULAS = {

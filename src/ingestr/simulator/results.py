@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -23,6 +24,7 @@ from ingestr.simulator.soql.translator import Column, Plan
 from ingestr.simulator.store import Store, quote
 
 _BATCH_ROWS = 25_000
+_WRITERS = 2
 _SHUFFLED_UP_TO = 200_000
 _NATIVE = re.compile(r"true|false|-?(0|[1-9]\d{0,17})|-?\d+\.\d+(E-?\d+)?")
 _numbers = count()
@@ -84,8 +86,10 @@ class CsvResult:
 
     def prepare(self, rows: int) -> None:
         """Make all pages of that size."""
-        for start in range(0, self.count, rows):
-            self.page(start, rows)
+        # Writing and compressing happen outside the interpreter's lock.
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            for made in [pool.submit(self.page, start, rows) for start in range(0, self.count, rows)]:
+                made.result()
 
     def _csv(self, start: int, rows: int) -> bytes:
         sink = pa.BufferOutputStream()
@@ -93,9 +97,9 @@ class CsvResult:
         options = pyarrow.csv.WriteOptions(
             include_header=False,
             delimiter=self._delimiter,
-            eol=self._line_ending,
             quoting_style="all_valid",
             batch_size=4096,
+            **({} if self._line_ending == "\n" else {"eol": self._line_ending}),
         )
         pyarrow.csv.write_csv(self._rows.slice(start, rows), sink, options)
         packed: bytes = sink.getvalue().to_pybytes()

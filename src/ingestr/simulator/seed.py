@@ -210,9 +210,9 @@ class SeedPlan:
     def _plain(self, owner: SObject, each: Field) -> str:
         """Return SQL for an unremarkable value of the field's type."""
         roll, other = self._roll(owner, each), self._roll(owner, each, "other")
-        if each.type in {"picklist", "combobox"}:
+        if each.type in {"picklist", "combobox"} or (each.type == "multipicklist" and len(each.picklist) <= 3):
             return self._choose(roll, each.picklist or ("One", "Two", "Three"))
-        if each.type == "multipicklist":
+        if each.type == "multipicklist" and len(each.picklist) > 3:
             both = f"{self._choose(roll, each.picklist[:3])} || ';' || {self._choose(other, each.picklist[3:])}"
             return f"CASE WHEN {other} % 2 = 0 THEN {self._choose(roll, each.picklist)} ELSE {both} END"
         if each.type in {"string", "textarea"}:

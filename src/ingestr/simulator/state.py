@@ -74,7 +74,7 @@ SETTINGS = (
 )
 
 
-_MOST_CURSORS, _MOST_RESULTS = 200, 16
+_MOST_CURSORS, _MOST_RESULTS, _MOST_REQUESTS = 200, 16, 200_000
 
 
 class OrgState:
@@ -192,6 +192,8 @@ class OrgState:
         """Remember a request that was served."""
         with self.lock:
             self.requests.append(request)
+            if len(self.requests) > _MOST_REQUESTS:
+                del self.requests[: _MOST_REQUESTS // 2]
 
 
 def _discard(done: Future[CsvResult]) -> None:

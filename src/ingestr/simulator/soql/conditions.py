@@ -6,7 +6,6 @@ or false, never null.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import Any, assert_never
@@ -29,7 +28,6 @@ from ingestr.simulator.soql.tree import (
     Select,
 )
 
-_LONE_BACKSLASH = re.compile(r"\\(?![%_])")
 _TYPE_NAMES = {"datetime": "dateTime", "long": "int", "currency": "double", "percent": "double"}
 
 
@@ -94,9 +92,8 @@ class Conditions:
                 else f"invalid operator on {field.type} field"
             )
             raise ApiError(400, "INVALID_QUERY_FILTER_OPERATOR", pointed_at(self._text, literal.at, message))
-        # A backslash means something only before a wildcard; any other is a character to be found.
-        pattern = _LONE_BACKSLASH.sub(r"\\\\", str(self._value(field, literal)))
-        self.parameters.append(pattern)
+        self._value(field, literal)
+        self.parameters.append(literal.pattern.lower())
         return f"coalesce(lower({column}) LIKE ? ESCAPE '\\', FALSE)"
 
     def _date_word(self, field: Field, column: str, operator: str, literal: Literal) -> str:

@@ -35,8 +35,8 @@ _ESCAPES = {
     "'": "'",
     '"': '"',
     "\\": "\\",
-    "_": "\\_",
-    "%": "\\%",
+    "_": "_",
+    "%": "%",
 }
 
 
@@ -228,23 +228,30 @@ class _Builder(Transformer[Token, Any]):
         return int(number)
 
     def string(self, token: Token) -> Literal:
-        value = self._unescape(token)
+        characters = self._unescape(token)
+        value = "".join(character for character, _ in characters)
         if len(value) > LONGEST_STRING:
             raise ApiError(
                 400,
                 "MALFORMED_QUERY",
                 pointed_at(self._text, token.start_pos or 0, "string literal is longer than 4,000 characters"),
             )
-        return Literal("string", value, token.start_pos or 0)
+        literal = {"%", "_", "\\"}
+        pattern = "".join(
+            "\\" + char if char == "\\" or (escaped and char in literal) else char for char, escaped in characters
+        )
+        return Literal("string", value, token.start_pos or 0, pattern)
 
-    def _unescape(self, token: Token) -> str:
-        inner, out, place = str(token)[1:-1], [], 0
+    def _unescape(self, token: Token) -> list[tuple[str, bool]]:
+        """Return the characters of a literal, each with whether a backslash stood before it."""
+        inner, place = str(token)[1:-1], 0
+        out: list[tuple[str, bool]] = []
         while place < len(inner):
             char = inner[place]
             if char == "\\":
                 follower = inner[place + 1]
                 if follower in "uU" and len(inner) >= place + 6:
-                    out.append(chr(int(inner[place + 2 : place + 6], 16)))
+                    out.append((chr(int(inner[place + 2 : place + 6], 16)), True))
                     place += 6
                     continue
                 if follower.lower() not in _ESCAPES:
@@ -253,12 +260,12 @@ class _Builder(Transformer[Token, Any]):
                         f"Illegal character sequence '\\{follower}' in string literal."
                     )
                     raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, token.start_pos or 0, message))
-                out.append(_ESCAPES[follower.lower()])
+                out.append((_ESCAPES[follower.lower()], True))
                 place += 2
                 continue
-            out.append(char)
+            out.append((char, False))
             place += 1
-        return "".join(out)
+        return out
 
     def _literal(self, kind: str, token: Token) -> Literal:
         return Literal(kind, str(token), token.start_pos or 0)

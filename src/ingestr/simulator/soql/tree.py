@@ -30,11 +30,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value: kind is string, number, datetime, date, time, boolean, null, word, currency or bind."""
+    """A value: kind is string, number, datetime, date, time, boolean, null or word.
+
+    A string is also kept as a pattern for LIKE, with a backslash before each wildcard that is meant as itself.
+    """
 
     kind: str
     value: Any
     at: int
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)

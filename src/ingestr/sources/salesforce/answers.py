@@ -21,6 +21,18 @@ TRANSIENT_STATUS = frozenset({406, 420, 429, 500, 502, 503, 504})
 _TRANSIENT_FAULTS = frozenset({"SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION", "API_CURRENTLY_DISABLED"})
 
 
+_REQUEST_HINTS = {
+    "MALFORMED_QUERY": "Salesforce does not let this object be read as a whole",
+    "INVALID_TYPE_FOR_OPERATION": "Salesforce does not let this object be queried",
+    "EXTERNAL_OBJECT_UNSUPPORTED_EXCEPTION": "Salesforce does not let this object be read as a whole",
+    "INVALID_FIELD": "the object changed since it was described, or the user lost sight of a field: run again",
+    "QUERY_TIMEOUT": "read a smaller range: --interval-start and --interval-end with an --incremental-key",
+    "OPERATION_TOO_LARGE": "give the user the permission View All Data, or read a smaller range",
+    "INVALID_QUERY_LOCATOR": "Salesforce dropped the query while it was read: run again",
+    "TXN_SECURITY_METERING_ERROR": "exempt the user from transaction security policies",
+}
+
+
 @dataclass(frozen=True)
 class ApiError:
     """One error of an answer: its code in Salesforce's spelling, and the text for people."""
@@ -102,6 +114,17 @@ def _page_text(response: httpx.Response) -> str:
     return " ".join(page.words)[:120]
 
 
+def unreachable(error: httpx.TransportError, doing: str, host: str) -> SourceUnavailableError:
+    """Our error for a request that got no answer."""
+    hint = "check the domain and the network"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        hint = "the host's certificate is not trusted here: name your authority's file in SSL_CERT_FILE"
+    elif isinstance(error, httpx.ProxyError):
+        hint = "the proxy refuses: check HTTPS_PROXY and NO_PROXY"
+    text = str(error) or type(error).__name__
+    return SourceUnavailableError(f"{doing}: no usable answer from {host}: {text}", hint=hint)
+
+
 def error_of(response: httpx.Response, doing: str) -> IngestrError:
     """Our error for an answer that is not a success.
 
@@ -135,4 +158,4 @@ def error_of(response: httpx.Response, doing: str) -> IngestrError:
         return AuthenticationError(message, hint="check the login in the source URI")
     if status == 403:
         return AccessError(message, hint="the logged-in user lacks a permission; ask the org's administrator")
-    return RequestRefusedError(message, code=code, status=status)
+    return RequestRefusedError(message, code=code, status=status, hint=_REQUEST_HINTS.get(code))

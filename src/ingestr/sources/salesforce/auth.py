@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 import httpx
 
 from ingestr.core.secret import Secret
-from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError, SourceUnavailableError
-from ingestr.sources.salesforce.answers import error_of, parse_errors
+from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError
+from ingestr.sources.salesforce.answers import error_of, parse_errors, unreachable
 from ingestr.sources.salesforce.config import (
     AccessToken,
     ClientCredentials,
@@ -114,10 +114,7 @@ def _post(http: httpx.Client, url: str, **content: object) -> httpx.Response:
     try:
         return http.post(url, **content)  # type: ignore[arg-type]
     except httpx.TransportError as error:
-        raise SourceUnavailableError(
-            f"no connection to the login host {urlsplit(url).hostname}: {error}",
-            hint="check the domain and the network",
-        ) from None
+        raise unreachable(error, "logging in", urlsplit(url).hostname or "") from None
 
 
 def _client_credentials(login: ClientCredentials, login_url: str, http: httpx.Client) -> Session:

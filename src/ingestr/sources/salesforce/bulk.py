@@ -91,7 +91,7 @@ class QueryJob:
             state = job.get("state")
             if state == _GOOD_STATE:
                 self._done = True
-                rows = int(job.get("numberRecordsProcessed", 0))
+                rows = int(job.get("numberRecordsProcessed") or 0)
                 log.debug("Bulk job %s complete: %d rows", self.id, rows)
                 return rows
             if state not in _WAITING_STATES:

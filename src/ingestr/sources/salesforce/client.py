@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import httpx
 
 from ingestr.core.clock import Clock
-from ingestr.errors import SourceError, SourceUnavailableError
+from ingestr.errors import SourceError
 from ingestr.sources.base import Usage
-from ingestr.sources.salesforce.answers import error_of, is_transient
+from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
 from ingestr.sources.salesforce.auth import Session, SessionAuth
 from ingestr.sources.salesforce.config import SalesforceConfig, is_loopback
 from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
@@ -27,7 +27,7 @@ NEWEST_VERSION = 67.0
 OLDEST_VERSION = 47.0
 # Salesforce answers 414 or 431 to more; host, other headers and a proxy's additions share it.
 _LONGEST_REQUEST, _OTHER_HEADERS = 16_384, 1_000
-_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+_USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 
 
 class SalesforceClient:
@@ -131,10 +131,7 @@ class SalesforceClient:
         try:
             answer = self._http.send(request, stream=bool(extensions.get("stream")))
         except httpx.TransportError as error:
-            raise SourceUnavailableError(
-                f"{doing}: no usable answer from {request.url.host}: {error or type(error).__name__}",
-                hint="check the domain and the network",
-            ) from error
+            raise unreachable(error, doing, request.url.host) from error
         self._note(answer, counts=counts)
         if not answer.is_success:
             answer.read()

@@ -38,11 +38,15 @@ def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | No
         if not api_name:
             raise ConfigurationError("custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c")
         return None, describe_object(client, api_name, table)
-    objects = _queryable_objects(client)
+    objects = _objects(client)
     by_name = {key: api_name for api_name in objects for key in (snake_case(api_name).lower(), api_name.lower())}
     if name.lower() not in by_name:
-        raise UnknownNameError("table", table, [*NAMED_TABLES, *objects], where="this org")
-    return None, describe_object(client, by_name[name.lower()], table)
+        queryable = [api_name for api_name, can_query in objects.items() if can_query]
+        raise UnknownNameError("table", table, [*NAMED_TABLES, *queryable], where="this org")
+    api_name = by_name[name.lower()]
+    if not objects[api_name]:
+        raise _not_queryable(api_name)
+    return None, describe_object(client, api_name, table)
 
 
 def describe_object(client: SalesforceClient, api_name: str, table: str) -> ObjectDescribe:
@@ -54,9 +58,8 @@ def describe_object(client: SalesforceClient, api_name: str, table: str) -> Obje
     except RequestRefusedError as error:
         if error.code not in ("NOT_FOUND", "INVALID_TYPE"):
             raise
-        known = _queryable_objects(client)
         prefix = CUSTOM_PREFIX if table.lower().startswith(CUSTOM_PREFIX) else ""
-        names = [prefix + name for name in known]
+        names = [prefix + name for name, can_query in _objects(client).items() if can_query]
         raise UnknownNameError("table", table, names, where="this org, or hidden from this user") from None
     return parse_describe(body)
 
@@ -65,7 +68,7 @@ def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
     """Read a describe; keys that are absent mean false, as their set differs between API versions."""
     name = str(body.get("name", ""))
     if body.get("queryable") is False:
-        raise SourceError(f"{name} cannot be queried by any API of Salesforce", hint="read the objects behind it")
+        raise _not_queryable(name)
     fields = tuple(
         Field(
             name=item["name"],
@@ -82,6 +85,16 @@ def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
     return ObjectDescribe(name, fields)
 
 
-def _queryable_objects(client: SalesforceClient) -> list[str]:
+def _not_queryable(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name} exists, but Salesforce lets no API query it",
+        hint="read the object that it shows, Task for OpenActivity say",
+    )
+
+
+def _objects(client: SalesforceClient) -> dict[str, bool]:
+    """The org's objects, and whether each can be queried."""
     body = client.get_json(client.path("sobjects/"), "listing the org's objects")
-    return [item["name"] for item in body["sobjects"] if item.get("queryable") and not item.get("deprecatedAndHidden")]
+    return {
+        item["name"]: bool(item.get("queryable")) for item in body["sobjects"] if not item.get("deprecatedAndHidden")
+    }

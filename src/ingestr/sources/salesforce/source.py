@@ -152,7 +152,8 @@ class SalesforceStream:
                 self._client, self._clock, text, self.source_object, include_deleted=query.include_deleted
             )
         except (RequestRefusedError, AccessError) as error:
-            fallback = ReadPlan(Api.REST, f"Bulk refuses: {error}")
+            log.warning("%s; reading it by REST, at a call for every 2,000 rows", error)
+            fallback = ReadPlan(Api.REST, "Bulk refuses it")
             return self._stream(fallback, schema, RestRead(self._client, query).batches(schema.arrow))
         try:
             promised = job.wait()

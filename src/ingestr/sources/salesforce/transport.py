@@ -59,11 +59,12 @@ class RetryTransport(httpx.BaseTransport):
         self._connections = connections
         self._clock = clock
         self._is_transient = is_transient
+        self._closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: _worth_repeating(request, error)),
+            retry=tenacity.retry_if_exception(lambda error: not self._closed and _worth_repeating(request, error)),
             stop=_patience_ends,
             wait=self._pause,
             sleep=self._clock.sleep,
@@ -109,7 +110,8 @@ class RetryTransport(httpx.BaseTransport):
         return (parsedate_to_datetime(http_date) - self._clock.now()).total_seconds()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; requests under way fail, and are not repeated."""
+        self._closed = True
         self._connections.close()
 
 
