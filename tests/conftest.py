@@ -13,6 +13,7 @@ def shared_org() -> Iterator[SimulatedOrg]:
     """An org that no test may change; faults are not allowed either."""
     with SimulatedOrg(rows=300, seed=7) as org:
         yield org
+        assert org.internal_errors == []
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def org() -> Iterator[SimulatedOrg]:
     """A small org of the test's own."""
     with SimulatedOrg(rows=60, seed=1) as org:
         yield org
+        assert org.internal_errors == []
 
 
 @pytest.fixture

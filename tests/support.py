@@ -1,5 +1,6 @@
 """What several tests need: runs without waiting, and the comparison of a table with what the org holds."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from ingestr.core.transforms import LOADED_AT
 from ingestr.options import IngestOptions, make_options
 from ingestr.pipeline import IngestResult
 from ingestr.progress import SilentProgress
-from ingestr.simulator import SimulatedOrg
+from ingestr.simulator import Fault, SimulatedOrg
+
+JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8"}
 
 
 @dataclass
@@ -68,12 +71,26 @@ def ingest(
     )
 
 
+def claim_huge(org: SimulatedOrg, object_name: str, *, times: int | None = 1) -> None:
+    """Let the org claim so many rows of an object that a reader takes Bulk."""
+    body = json.dumps({"sObjects": [{"name": object_name, "count": 5_000_000}]})
+    org.faults.add(
+        Fault(method="GET", path="limits/recordCount", times=times, status=200, headers=JSON_HEADERS, body=body)
+    )
+
+
 def query(database: Path, sql: str) -> pa.Table:
     """Rows of a database file."""
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         table: pa.Table = connection.sql(sql).to_arrow_table()
         return table
+
+
+def table_names(database: Path) -> list[str]:
+    """All tables of a database file."""
+    names = query(database, "SELECT schema_name || '.' || table_name AS t FROM duckdb_tables() ORDER BY t").column("t")
+    return [str(name) for name in names.to_pylist()]
 
 
 def loaded(database: Path, table: str = "public.t", *, key: str = "id") -> pa.Table:

@@ -13,7 +13,7 @@ import pytest
 
 import ingestr
 from ingestr.simulator import Fault, SimulatedOrg
-from support import assert_same, command, expected, loaded, source_uri
+from support import assert_same, claim_huge, command, expected, loaded, query, source_uri, table_names
 
 
 def arguments(org: SimulatedOrg, database: Path, table: str = "account", login: str = "client") -> list[str]:
@@ -91,8 +91,6 @@ def test_everything_can_come_from_the_environment(shared_org: SimulatedOrg, data
 
 def test_the_load_timestamp_is_one_value_a_run(shared_org: SimulatedOrg, database: Path) -> None:
     """Every row of a run carries the moment the run began."""
-    from support import query
-
     command(*arguments(shared_org, database), cwd=database.parent)
     stamps = query(database, "SELECT DISTINCT _ingestr_loaded_at AS s FROM public.t").column("s")
     assert len(stamps) == 1
@@ -158,9 +156,7 @@ def test_debug_shows_no_secret(org: SimulatedOrg, database: Path, login: str) ->
 def start_slow(org: SimulatedOrg, database: Path) -> "subprocess.Popen[str]":
     """A run that hangs on its third result page."""
     org.page_rows = 10
-    body = json.dumps({"sObjects": [{"name": "Lead", "count": 5_000_000}]})
-    kind = {"Content-Type": "application/json"}
-    org.faults.add(Fault(method="GET", path="limits/recordCount", times=None, status=200, headers=kind, body=body))
+    claim_huge(org, "Lead", times=None)
     org.faults.add(Fault(method="GET", path=r"/results", skip=2, times=1, delay=20))
     process = subprocess.Popen(
         [sys.executable, "-m", "ingestr", *arguments(org, database, "lead")],
@@ -206,8 +202,5 @@ def test_a_killed_run_is_followed_by_a_good_one(org: SimulatedOrg, database: Pat
     done = command(*arguments(org, database, "lead"), cwd=database.parent)
     assert done.returncode == 0, done.stderr
     assert_same(loaded(database), expected(org, "Lead", deleted=False))
-    from support import query
-
-    tables = query(database, "SELECT schema_name || '.' || table_name AS t FROM duckdb_tables() ORDER BY t").column("t")
-    assert tables.to_pylist() == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
     assert [file.name for file in database.parent.iterdir()] == ["sf.db"]

@@ -1,14 +1,13 @@
 """All tables, through REST and through Bulk: every row, every column, every value as the org holds it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ingestr.simulator import Fault, SimulatedOrg
+from ingestr.simulator import SimulatedOrg
 from ingestr.sources.salesforce.objects import NAMED_TABLES
-from support import assert_same, expected, ingest, loaded
+from support import assert_same, claim_huge, expected, ingest, loaded
 
 CUSTOM = "custom:My__Community_Group__c"
 DOCUMENTED = [
@@ -29,21 +28,6 @@ MERGED = {
 def object_of(table: str) -> str:
     """The object behind a table name."""
     return NAMED_TABLES[table].object_name if table in NAMED_TABLES else table.removeprefix("custom:")
-
-
-def claim_huge(org: SimulatedOrg, object_name: str) -> None:
-    """Let the org claim so many rows that a reader takes Bulk."""
-    body = json.dumps({"sObjects": [{"name": object_name, "count": 5_000_000}]})
-    org.faults.add(
-        Fault(
-            method="GET",
-            path="limits/recordCount",
-            times=1,
-            status=200,
-            headers={"Content-Type": "application/json;charset=UTF-8"},
-            body=body,
-        )
-    )
 
 
 def test_the_documented_names_are_all_there() -> None:

@@ -11,13 +11,13 @@ from ingestr.errors import (
     IncompleteReadError,
     JobFailedError,
     QuotaError,
+    RequestRefusedError,
     SourceError,
     SourceUnavailableError,
 )
 from ingestr.simulator import Fault, SimulatedOrg
-from support import FastClock, assert_same, expected, ingest, loaded
+from support import JSON_HEADERS, FastClock, assert_same, claim_huge, expected, ingest, loaded, table_names
 
-JSON = {"Content-Type": "application/json;charset=UTF-8"}
 PAGE = "<html><head><title>Down</title></head><body>We are down for maintenance.</body></html>"
 
 
@@ -30,8 +30,7 @@ def error_body(code: str, message: str) -> str:
 def bulk_org(org: SimulatedOrg) -> SimulatedOrg:
     """An org whose leads are read by Bulk in several pages."""
     org.page_rows = 15
-    body = json.dumps({"sObjects": [{"name": "Lead", "count": 5_000_000}]})
-    org.faults.add(Fault(method="GET", path="limits/recordCount", times=None, status=200, headers=JSON, body=body))
+    claim_huge(org, "Lead", times=None)
     return org
 
 
@@ -45,7 +44,7 @@ def test_a_passing_failure_is_waited_out(org: SimulatedOrg, database: Path, stat
             path="/query",
             times=2,
             status=status,
-            headers=JSON,
+            headers=JSON_HEADERS,
             body=error_body("SERVER_UNAVAILABLE", "busy"),
         )
     )
@@ -85,7 +84,9 @@ def test_retry_after_is_obeyed(org: SimulatedOrg, database: Path) -> None:
     """A server that says when to come back is believed."""
     clock = FastClock()
     org.faults.add(
-        Fault(method="GET", path="/query", times=1, status=503, headers={**JSON, "Retry-After": "17"}, body="[]")
+        Fault(
+            method="GET", path="/query", times=1, status=503, headers={**JSON_HEADERS, "Retry-After": "17"}, body="[]"
+        )
     )
     ingest(org, "account", database, clock=clock)
     assert clock.slept == [17.0]
@@ -95,7 +96,7 @@ def test_the_used_up_quota_is_not_retried(org: SimulatedOrg, database: Path) -> 
     """The daily quota refills in hours: exit 6 at once."""
     clock = FastClock()
     body = error_body("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-    org.faults.add(Fault(method="GET", path="/describe", times=None, status=403, headers=JSON, body=body))
+    org.faults.add(Fault(method="GET", path="/describe", times=None, status=403, headers=JSON_HEADERS, body=body))
     with pytest.raises(QuotaError) as caught:
         ingest(org, "account", database, clock=clock)
     assert caught.value.exit_code == 6
@@ -105,7 +106,7 @@ def test_the_used_up_quota_is_not_retried(org: SimulatedOrg, database: Path) -> 
 def test_too_many_requests_at_once_is_waited_out(org: SimulatedOrg, database: Path) -> None:
     """The same code with another text passes within moments."""
     body = error_body("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded.")
-    org.faults.add(Fault(method="GET", path="/query", times=1, status=403, headers=JSON, body=body))
+    org.faults.add(Fault(method="GET", path="/query", times=1, status=403, headers=JSON_HEADERS, body=body))
     ingest(org, "account", database)
     assert_same(loaded(database), expected(org, "Account", deleted=True))
 
@@ -113,7 +114,7 @@ def test_too_many_requests_at_once_is_waited_out(org: SimulatedOrg, database: Pa
 def test_a_missing_permission_is_named(org: SimulatedOrg, database: Path) -> None:
     """403 for any other reason is the administrator's to solve: exit 3."""
     body = error_body("API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.")
-    org.faults.add(Fault(method="GET", path="/describe", times=None, status=403, headers=JSON, body=body))
+    org.faults.add(Fault(method="GET", path="/describe", times=None, status=403, headers=JSON_HEADERS, body=body))
     with pytest.raises(AccessError, match="API_DISABLED_FOR_ORG") as caught:
         ingest(org, "account", database)
     assert caught.value.exit_code == 3
@@ -126,7 +127,7 @@ PAGE_FAULTS: dict[str, dict[str, Any]] = {
     "a row too few": {"record_count_delta": 1},
     "a renamed column": {"header_rename": {"Company": "Firma"}},
     "no answer": {"drop": True},
-    "unwell": {"status": 503, "headers": JSON, "body": "[]"},
+    "unwell": {"status": 503, "headers": JSON_HEADERS, "body": "[]"},
 }
 
 
@@ -185,7 +186,7 @@ def test_a_long_job_is_polled_ever_less_often(bulk_org: SimulatedOrg, database: 
 
 
 def test_a_broken_rest_page_is_fetched_again(org: SimulatedOrg, database: Path) -> None:
-    """A JSON body that breaks off is asked for again."""
+    """A JSON_HEADERS body that breaks off is asked for again."""
     org.faults.add(Fault(method="GET", path="/query", times=1, truncate=300))
     ingest(org, "account", database)
     assert_same(loaded(database), expected(org, "Account", deleted=True))
@@ -210,3 +211,67 @@ def test_a_login_host_that_stays_down_is_an_error(org: SimulatedOrg, database: P
     )
     with pytest.raises(SourceUnavailableError, match="maintenance"):
         ingest(org, "account", database)
+
+
+def test_a_job_that_vanishes_is_an_error(bulk_org: SimulatedOrg, database: Path) -> None:
+    """Somebody deleted the job while its pages were read: said by name, and nothing is written."""
+    bulk_org.faults.add(Fault(method="GET", path=r"/results", skip=2, times=1, vanish=True))
+    with pytest.raises(RequestRefusedError, match="NOT_FOUND") as caught:
+        ingest(bulk_org, "lead", database)
+    assert "reading Lead" in str(caught.value)
+    assert table_names(database) == []
+
+
+def test_a_job_that_never_ends_is_given_up_after_a_day(bulk_org: SimulatedOrg, database: Path) -> None:
+    """Waiting is bounded by time, not by a count; the job is aborted and removed."""
+    clock = FastClock()
+    bulk_org.faults.add(Fault(method="POST", path=r"/jobs/query", job_state="InProgress"))
+    with pytest.raises(JobFailedError, match="after 24 hours"):
+        ingest(bulk_org, "lead", database, clock=clock)
+    assert 24 * 3600 < clock.elapsed < 25 * 3600
+    assert bulk_org.live_jobs == []
+
+
+def test_a_query_locator_that_dies_is_an_error(org: SimulatedOrg, database: Path) -> None:
+    """Salesforce may drop a query between two pages: what was read is not enough, so nothing is written."""
+    body = error_body("INVALID_QUERY_LOCATOR", "invalid query locator")
+    org.grow("Account", 500)
+    org.faults.add(Fault(method="GET", path=r"/query/01g", times=None, status=400, headers=JSON_HEADERS, body=body))
+    with pytest.raises(RequestRefusedError, match="INVALID_QUERY_LOCATOR") as caught:
+        ingest(org, "account", database, page_size=200)
+    assert "run again" in str(caught.value.hint)
+    assert table_names(database) == []
+
+
+def test_the_orgs_own_quota_ends_a_run(org: SimulatedOrg, database: Path) -> None:
+    """When the org's calls run out in the middle, the run ends with exit 6 and says what was used."""
+    org.api_limit = 2
+    with pytest.raises(QuotaError, match="TotalRequests"):
+        ingest(org, "account", database)
+    assert table_names(database) == []
+
+
+def test_a_slow_answer_is_waited_for(org: SimulatedOrg, database: Path) -> None:
+    """Salesforce may think for a while; patience is measured in minutes."""
+    org.faults.add(Fault(method="GET", path="/query", times=1, delay=1.5))
+    ingest(org, "account", database)
+    assert_same(loaded(database), expected(org, "Account", deleted=True))
+
+
+@pytest.mark.parametrize("way", ["REST", "Bulk 2.0"])
+def test_a_field_that_vanishes_after_describe_is_named(org: SimulatedOrg, database: Path, way: str) -> None:
+    """Describe named a field that the query no longer finds: Salesforce says which, and nothing is written."""
+    ghost = {"name": "Ghost__c", "type": "string", "soapType": "xsd:string", "filterable": True, "sortable": True}
+    fields = [
+        {"name": "Id", "type": "id", "sortable": True},
+        {"name": "SystemModstamp", "type": "datetime", "filterable": True},
+        ghost,
+    ]
+    described = json.dumps({"name": "Account", "queryable": True, "fields": fields})
+    org.faults.add(Fault(method="GET", path="/describe", times=1, status=200, headers=JSON_HEADERS, body=described))
+    if way != "REST":
+        claim_huge(org, "Account")
+    with pytest.raises(RequestRefusedError, match="Ghost__c") as caught:
+        ingest(org, "account", database)
+    assert caught.value.code == "INVALID_FIELD"
+    assert table_names(database) == []

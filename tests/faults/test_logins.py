@@ -6,7 +6,7 @@ import pytest
 
 from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
-from support import FastClock, assert_same, expected, ingest, loaded, source_uri
+from support import FastClock, assert_same, claim_huge, expected, ingest, loaded, source_uri
 
 
 @pytest.mark.parametrize("login", ["client", "token", "password"])
@@ -44,9 +44,7 @@ def test_an_expired_session_is_renewed_once_for_all_threads(org: SimulatedOrg, d
     """Every page of a job meets the expiry at once: one login follows, and every page arrives."""
     org.page_rows = 10
     org.faults.add(Fault(method="GET", path="/results", skip=1, times=1, expire_sessions=True))
-    huge = '{"sObjects":[{"name":"Lead","count":99999}]}'
-    json = {"Content-Type": "application/json"}
-    org.faults.add(Fault(method="GET", path="limits/recordCount", times=1, status=200, headers=json, body=huge))
+    claim_huge(org, "Lead")
     result = ingest(org, "lead", database)
     assert result.read_by == "Bulk 2.0"
     assert len([r for r in org.requests if r.status == 401]) >= 1
