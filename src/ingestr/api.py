@@ -30,6 +30,7 @@ def ingest(
     extract_parallelism: int = 5,
     schema_naming: str = "default",
     no_load_timestamp: bool = False,
+    deletes: str = "soft",
     progress: str = "interactive",
     debug: bool = False,
     yes: bool = False,
@@ -51,6 +52,7 @@ def ingest(
         page_size: rows a page, where Salesforce lets us choose.
         extract_parallelism: pages in flight at once.
         schema_naming: ``default`` (snake_case) or ``direct``.
+        deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
         no_load_timestamp: leave out the column ``_ingestr_loaded_at``.
         progress: ``interactive``, ``log`` or ``json``.
         debug: log what is sent and why; the caller configures the logger ``ingestr``.
@@ -76,6 +78,7 @@ def ingest(
         extract_parallelism=extract_parallelism,
         schema_naming=schema_naming,
         no_load_timestamp=no_load_timestamp,
+        deletes=deletes,
         progress=progress,
         debug=debug,
     )

@@ -103,6 +103,9 @@ def ingest(
         bool,
         typer.Option("--no-load-timestamp", envvar="INGESTR_NO_LOAD_TIMESTAMP", help="Add no _ingestr_loaded_at."),
     ] = False,
+    deletes: Annotated[
+        str, typer.Option(envvar="INGESTR_DELETES", help="soft marks deleted rows, hard removes, ignore leaves them.")
+    ] = "soft",
     progress: Annotated[str, typer.Option(envvar="INGESTR_PROGRESS", help="interactive, log or json.")] = "interactive",
     debug: Annotated[bool, typer.Option("--debug", envvar="INGESTR_DEBUG", help="Say what is sent, and why.")] = False,
     yes: Annotated[
@@ -187,6 +190,9 @@ def _as_event(result: "IngestResult") -> dict[str, Any]:
         "rows_inserted": result.rows_inserted,
         "rows_updated": result.rows_updated,
         "rows_unchanged": result.rows_unchanged,
+        "rows_deleted": result.rows_deleted,
+        "rows_in_source": result.rows_in_source,
+        "rows_in_destination": result.rows_in_destination,
         "duplicates": result.duplicates,
         "window_start": window.start.isoformat() if window and window.start else None,
         "window_end": window.end.isoformat() if window and window.end else None,
@@ -204,8 +210,12 @@ def _as_text(result: "IngestResult") -> str:
         f"; the org has used {usage.used:,} of {usage.limit:,}" if usage.used is not None and usage.limit else ""
     )
     counts = f"{result.rows_inserted:,} inserted, {result.rows_updated:,} updated, {result.rows_unchanged:,} unchanged"
+    if result.rows_deleted:
+        counts += f", {result.rows_deleted:,} found deleted"
     if result.strategy == "replace":
         counts = f"the table now holds {result.rows_inserted:,}"
+    if result.rows_in_source is not None:
+        counts += f"; live rows: {result.rows_in_source:,} in Salesforce, {result.rows_in_destination:,} here"
     return (
         f"{result.dest_table}: {result.rows_read:,} rows of {result.source_object} read by {result.read_by}, "
         f"{counts} ({result.strategy}, {result.seconds:.1f} s)\n"

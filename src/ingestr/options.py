@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
+from ingestr.core.strategy import Deletes
 from ingestr.errors import ConfigurationError
 
 
@@ -100,6 +101,7 @@ class IngestOptions(ReadOptions):
     primary_key: tuple[str, ...] = ()
     full_refresh: bool = False
     no_load_timestamp: bool = False
+    deletes: Deletes = Deletes.SOFT
     progress: ProgressMode = ProgressMode.INTERACTIVE
     debug: bool = False
 
@@ -135,7 +137,7 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
             given[name] = Secret(given[name])
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
-    for name, enum in (("schema_naming", SchemaNaming), ("progress", ProgressMode)):
+    for name, enum in (("schema_naming", SchemaNaming), ("progress", ProgressMode), ("deletes", Deletes)):
         if name in given:
             try:
                 given[name] = enum(given[name])

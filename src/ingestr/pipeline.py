@@ -12,17 +12,19 @@ import pyarrow as pa
 
 from ingestr import state as system
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import StreamState, Window, next_window
+from ingestr.core.cursor import LOOKBACK, StreamState, Window, next_window
 from ingestr.core.naming import assign_names, column_name
-from ingestr.core.schema import Column, ColumnWidenedError, TableSchema, find_column
-from ingestr.core.strategy import WriteStrategy
+from ingestr.core.schema import ColumnWidenedError, TableSchema
+from ingestr.core.strategy import Deletes, WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import Destination, TableRef, parse_table
-from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError, UnknownNameError
+from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
 from ingestr.options import IngestOptions, ReadOptions
 from ingestr.progress import Progress
+from ingestr.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
 from ingestr.registry import open_destination, open_source
+from ingestr.selection import Selection, make_request, named_interval, select
 from ingestr.sources.base import ReadRequest, Source, Stream, Usage
 from ingestr.strategies import merge, replace
 from ingestr.strategies.base import Load, create_schema, deduplicate, key_census
@@ -41,6 +43,9 @@ class IngestResult:
         read_by: the API that served them.
         rows_read: rows that came from the source.
         rows_inserted, rows_updated, rows_unchanged: what became of them.
+        rows_deleted: rows of the target that were found to be deleted at the source, beside those among the rows read.
+        rows_in_source, rows_in_destination: rows on both sides when the run's window ended; live ones for a merge. None
+            where the source was not, or could not be, counted.
         duplicates: rows of one key that gave way to a newer one.
         window: the range read, or None for all.
         usage: API calls of this run, and the allowance.
@@ -56,21 +61,14 @@ class IngestResult:
     rows_inserted: int
     rows_updated: int
     rows_unchanged: int
+    rows_deleted: int
+    rows_in_source: int | None
+    rows_in_destination: int
     duplicates: int
     window: Window | None
     usage: Usage
     seconds: float
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """What to read of a stream, settled between what it offers and what the user wants."""
-
-    columns: tuple[Column, ...]
-    strategy: WriteStrategy
-    cursor_field: str | None
-    primary_key: tuple[str, ...]
 
 
 @dataclass
@@ -129,15 +127,15 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
     source = open_source(options.source_uri, clock)
     try:
         stream = source.stream(options.source_table)
-        chosen = _select(stream, options, ())
+        chosen = select(stream, options, ())
         if options.has_interval and chosen.cursor_field is None:
             raise ConfigurationError(
                 f"an interval needs a key to filter by, and {options.source_table} has none of its own",
                 hint="add incremental_key='system_modstamp'",
             )
-        window = _named_interval(options, chosen.cursor_field) if chosen.cursor_field else None
+        window = named_interval(options, chosen.cursor_field) if chosen.cursor_field else None
         names = assign_names([column.name for column in chosen.columns], {}, options.schema_naming)
-        rows = stream.read(_request(options, chosen, window, {}))
+        rows = stream.read(make_request(options, chosen, window, {}))
         schema = target_schema(rows.schema, names, load_timestamp=False)
         renamed = stamp_and_rename(rows, schema, clock.now())
     except BaseException:
@@ -153,7 +151,7 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
 
 def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     options, stream, destination = one.options, one.stream, one.destination
-    chosen = _select(stream, options, options.primary_key)
+    chosen = select(stream, options, options.primary_key)
     if chosen.strategy not in destination.capabilities.strategies:
         raise ConfigurationError(f"the destination cannot {chosen.strategy}")
     current = destination.columns(one.target)
@@ -161,12 +159,18 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     rewrite = options.full_refresh or chosen.strategy is WriteStrategy.REPLACE
     _check_same_source(one, state, current, rewrite=rewrite)
     upper = stream.server_now()
-    window = _choose_window(one, chosen, state if current is not None and not rewrite else None, upper)
+    partial = options.has_interval or options.sql_limit is not None
+    compared = not partial and chosen.include_deleted and chosen.primary_key == stream.primary_key
+    if options.deletes is Deletes.IGNORE:
+        chosen = replace_fields(chosen, include_deleted=False)
+    in_source = stream.count_live(upper) if compared else None
+    state = state if current is not None and not rewrite else None
+    window = _choose_window(one, chosen, state, upper)
     names, all_names = _choose_names(one, chosen, current, rewrite=rewrite)
 
     staging = TableRef(one.target.schema, f"_ingestr_staging_{one.target.name}")
     widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
-    rows, schema, origin = _stage(one, _request(options, chosen, window, widened), names, staging)
+    rows, schema, origin = _stage(one, make_request(options, chosen, window, widened), names, staging)
     load = Load(
         target=one.target,
         staging=staging,
@@ -181,7 +185,11 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     census = destination.query(strategy.census(load))[0]
     one.progress.phase(f"writing {one.target}")
     destination.execute(strategy.plan(load))
-    partial = options.has_interval or options.sql_limit is not None
+    tally = Tally(0, in_source, int(census["inserted"]))
+    if compared:
+        known = state is not None and state.cursor_field == chosen.cursor_field and state.cursor_value is not None
+        since = state.cursor_value - LOOKBACK if state and known and state.cursor_value else None
+        tally = _reconcile(one, _compare(one, chosen, names, upper), since, in_source)
     if rewrite or not partial or state is None:
         reached = chosen.cursor_field is not None and not partial
         new_state = StreamState(
@@ -203,6 +211,9 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
         rows_inserted=int(census["inserted"]),
         rows_updated=int(census["updated"]),
         rows_unchanged=int(census["unchanged"]),
+        rows_deleted=tally.deleted,
+        rows_in_source=tally.in_source,
+        rows_in_destination=tally.in_destination,
         duplicates=duplicates,
         window=window,
         usage=one.source.usage,
@@ -211,43 +222,44 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     )
 
 
-def _select(stream: Stream, options: ReadOptions, primary_key: tuple[str, ...]) -> _Selection:
-    """Columns, strategy and keys by source field names, after checking everything the user named."""
-    named = assign_names(stream.schema.names, {}, options.schema_naming)
-    schema = TableSchema(tuple(Column(named[c.name], c.type, c.name) for c in stream.schema.columns))
+def _compare(one: _Run, chosen: Selection, names: dict[str, str], upper: datetime) -> Comparison:
+    """The comparison of the merged target with its source."""
 
-    def field_of(name: str, kind: str) -> str:
-        found = find_column(schema, name)
-        if found is None or found.field is None:
-            raise UnknownNameError(kind, name, schema.names, where=stream.source_object)
-        return found.field
+    def read_rows(keys: tuple[str, ...] | None) -> None:
+        request = replace_fields(make_request(one.options, chosen, None, {}), keys=keys)
+        staging = TableRef(one.target.schema, f"_ingestr_staging_{one.target.name}")
+        try:
+            _, schema, _ = _stage_once(one, request, names, staging)
+        except ColumnWidenedError as error:
+            raise IncompleteReadError(
+                f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
+            ) from error
+        key = tuple(names[name] for name in chosen.primary_key)
+        current = one.destination.columns(one.target)
+        one.destination.execute(merge.plan(Load(one.target, staging, schema, current, key, unchanging=(LOADED_AT,))))
 
-    excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
-    keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
-    cursor = stream.check_cursor(options.incremental_key) if options.incremental_key else stream.cursor_field
-    strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
-    if strategy is WriteStrategy.MERGE and not keys:
-        raise ConfigurationError(f"{stream.source_object} has no Id to merge by", hint="name one: --primary-key")
-    for needed in (*keys, *([cursor] if cursor else [])):
-        if needed in excluded:
-            raise ConfigurationError(
-                f"--sql-exclude-columns leaves out {named[needed]}, which is a key of this load",
-                hint="keys have to be read",
-            )
-    columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
-    return _Selection(columns, strategy, cursor, keys)
-
-
-def _named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
-    if not options.has_interval:
-        return None
-    return Window(cursor_field, options.interval_start, options.interval_end, end_inclusive=True)
+    stream = one.stream
+    columns = LiveColumns(
+        key=names[chosen.primary_key[0]],
+        created=names.get(stream.created_field or ""),
+        changed=names.get(stream.changed_field or ""),
+        deleted=names.get(stream.deleted_field or ""),
+        loaded_at=None if one.options.no_load_timestamp else LOADED_AT,
+    )
+    return Comparison(one.destination, stream, one.target, columns, upper, one.began, read_rows)
 
 
-def _choose_window(one: _Run, chosen: _Selection, state: StreamState | None, upper: datetime) -> Window | None:
+def _reconcile(one: _Run, both: Comparison, since: datetime | None, in_source: int | None) -> Tally:
+    tally = reconcile(both, since, one.options.deletes, in_source)
+    if one.options.deletes is Deletes.HARD:
+        one.destination.execute(remove_deleted(both))
+    return tally
+
+
+def _choose_window(one: _Run, chosen: Selection, state: StreamState | None, upper: datetime) -> Window | None:
     if one.options.has_interval:
         if chosen.cursor_field is not None:
-            return _named_interval(one.options, chosen.cursor_field)
+            return named_interval(one.options, chosen.cursor_field)
         one.note(
             f"{one.options.source_table} is replaced as a whole: the interval is not used "
             "(--incremental-key system_modstamp would merge the interval instead)"
@@ -277,7 +289,7 @@ def _check_same_source(one: _Run, state: StreamState | None, current: pa.Schema 
 
 
 def _choose_names(
-    one: _Run, chosen: _Selection, current: pa.Schema | None, *, rewrite: bool
+    one: _Run, chosen: Selection, current: pa.Schema | None, *, rewrite: bool
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Names of the columns to read, and of all fields ever named in this target."""
     given, naming = system.read_names(one.destination, one.target, one.stream.source_object)
@@ -296,7 +308,7 @@ def _choose_names(
     return {column.name: every[column.name] for column in chosen.columns}, {**given, **every}
 
 
-def _already_wider(chosen: _Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
+def _already_wider(chosen: Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
     """Integer fields that an earlier run found to hold fractions: their column is double already."""
     have = {f.name.lower(): f.type for f in current}
     return {
@@ -306,41 +318,31 @@ def _already_wider(chosen: _Selection, names: dict[str, str], current: pa.Schema
     }
 
 
-def _request(
-    options: ReadOptions, chosen: _Selection, window: Window | None, widened: dict[str, pa.DataType]
-) -> ReadRequest:
-    return ReadRequest(
-        fields=tuple(column.name for column in chosen.columns),
-        window=window,
-        limit=options.sql_limit,
-        include_deleted=chosen.strategy is WriteStrategy.MERGE,
-        page_size=options.page_size,
-        parallelism=options.extract_parallelism,
-        widened=widened,
-    )
-
-
 def _stage(one: _Run, request: ReadRequest, names: dict[str, str], staging: TableRef) -> tuple[int, TableSchema, str]:
     """Read everything into the staging table; again, with a wider type, when a value needs one."""
     while True:
-        one.progress.phase(f"reading {one.stream.source_object}")
-        rows = one.stream.read(request)
-        schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
-        stream = stamp_and_rename(rows, schema, one.began, one.progress.rows)
         try:
-            with stream:
-                one.destination.execute([create_schema(one.target.schema)])
-                loaded = one.destination.load(stream, staging)
+            return _stage_once(one, request, names, staging)
         except ColumnWidenedError as error:
             one.destination.rollback()
             request = replace_fields(request, widened={**request.widened, error.field: error.to})
             one.note(
                 f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
             )
-            continue
-        if loaded != stream.rows:
-            raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {staging}")
-        return loaded, schema, rows.origin
+
+
+def _stage_once(
+    one: _Run, request: ReadRequest, names: dict[str, str], staging: TableRef
+) -> tuple[int, TableSchema, str]:
+    one.progress.phase(f"reading {one.stream.source_object}")
+    rows = one.stream.read(request)
+    schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
+    with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
+        one.destination.execute([create_schema(one.target.schema)])
+        loaded = one.destination.load(stream, staging)
+    if loaded != stream.rows:
+        raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {staging}")
+    return loaded, schema, rows.origin
 
 
 def _check_keys(one: _Run, load: Load) -> tuple[Load, int]:

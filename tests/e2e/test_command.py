@@ -57,8 +57,11 @@ def test_a_run_prints_its_result(shared_org: SimulatedOrg, database: Path) -> No
     done = command(*arguments(shared_org, database), cwd=database.parent)
     assert done.returncode == 0, done.stderr
     count = shared_org.count("Account", deleted=True)
-    assert f"public.t: {count} rows of Account read by REST, {count} inserted, 0 updated, 0 unchanged" in done.stdout
-    assert "API calls: 3" in done.stdout
+    assert (
+        f"public.t: {count} rows of Account read by REST, {count} inserted, 0 updated, 0 unchanged; live rows: "
+        in done.stdout
+    )
+    assert "API calls: 4" in done.stdout
     assert "reading Account" in done.stderr
     assert_same(loaded(database), expected(shared_org, "Account", deleted=True))
 
@@ -70,7 +73,8 @@ def test_json_progress_is_json_lines(shared_org: SimulatedOrg, database: Path) -
     assert events[0]["event"] == "phase"
     assert events[-1]["event"] == "result"
     assert events[-1]["rows_read"] == shared_org.count("Account", deleted=True)
-    assert events[-1]["api_calls"] == 3
+    assert events[-1]["api_calls"] == 4
+    assert events[-1]["rows_in_source"] == events[-1]["rows_in_destination"] == shared_org.count("Account")
 
 
 def test_everything_can_come_from_the_environment(shared_org: SimulatedOrg, database: Path) -> None:

@@ -8,3 +8,11 @@ class WriteStrategy(StrEnum):
 
     REPLACE = "replace"
     MERGE = "merge"
+
+
+class Deletes(StrEnum):
+    """What becomes of a row that Salesforce deleted: marked, removed, or left as it was."""
+
+    SOFT = "soft"
+    HARD = "hard"
+    IGNORE = "ignore"

@@ -24,6 +24,8 @@ class ReadRequest:
         page_size: rows a page, where the source lets us choose.
         parallelism: pages in flight at once.
         widened: fields whose values need a wider type than declared.
+        live_before: only rows that were created before this moment and are not deleted; archived ones are live.
+        keys: only rows of these primary keys.
     """
 
     fields: tuple[str, ...]
@@ -33,6 +35,8 @@ class ReadRequest:
     page_size: int = 25_000
     parallelism: int = 5
     widened: dict[str, pa.DataType] = field(default_factory=dict)
+    live_before: datetime | None = None
+    keys: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,24 @@ class Stream(Protocol):
 
     def server_now(self) -> datetime:
         """The platform's clock, in UTC at whole seconds."""
+
+    @property
+    def deleted_field(self) -> str | None:
+        """The field that marks deleted rows, if there is one."""
+
+    @property
+    def created_field(self) -> str | None:
+        """The field with the time at which a row came to be, if it can be filtered by."""
+
+    @property
+    def changed_field(self) -> str | None:
+        """The field with the time of a row's last change, deletion included, if there is one."""
+
+    def count_live(self, before: datetime) -> int | None:
+        """Rows that are not deleted and were created before this moment; None where the source cannot tell."""
+
+    def deleted_since(self, start: datetime, end: datetime) -> list[str]:
+        """Keys of rows deleted between two moments, as far as the source can tell."""
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""

@@ -13,10 +13,11 @@ from ingestr.sources.salesforce.types import Field
 
 @dataclass(frozen=True)
 class ObjectDescribe:
-    """An object's own spelling of its name, and its fields in Salesforce's order."""
+    """An object's own spelling of its name, its fields in Salesforce's order, and whether deletions are logged."""
 
     name: str
     fields: tuple[Field, ...]
+    replicateable: bool = False
 
     def find(self, name: str) -> Field | None:
         """The field of this API name or snake_case name; case does not matter."""
@@ -82,7 +83,7 @@ def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
     )
     if not fields:
         raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
-    return ObjectDescribe(name, fields)
+    return ObjectDescribe(name, fields, bool(body.get("replicateable")))
 
 
 def _not_queryable(name: str) -> ConfigurationError:

@@ -1,7 +1,7 @@
 """Reads rows through REST queries: few calls and no job, for tables that are small or that Bulk refuses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -72,6 +72,21 @@ class RestRead:
                 f"reading {self._query.object_name}: Salesforce promised {self.promised} rows and gave {read}",
                 hint="run again; nothing was written",
             )
+
+
+def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int:
+    """``COUNT()`` at the source, of archived and deleted rows too unless ``where`` says otherwise."""
+    text = soql.select(object_name, ["COUNT()"], where=where)
+    return int(client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text})["totalSize"])
+
+
+def read_by_id(
+    client: SalesforceClient, query: RestQuery, ids: Sequence[str], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The rows of these Ids that still exist."""
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        some = replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
+        yield from RestRead(client, some).batches(schema)
 
 
 def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:

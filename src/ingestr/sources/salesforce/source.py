@@ -18,10 +18,11 @@ from ingestr.sources.salesforce.auth import SOAP_LOGIN_ENDS
 from ingestr.sources.salesforce.bulk import QueryJob
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.config import UsernamePassword, parse_config
+from ingestr.sources.salesforce.deletes import deleted_ids
 from ingestr.sources.salesforce.describe import ObjectDescribe, resolve_table
 from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP, NamedTable
 from ingestr.sources.salesforce.planner import Api, ReadPlan, plan_read, too_many
-from ingestr.sources.salesforce.rest import RestQuery, RestRead, fits_one_url
+from ingestr.sources.salesforce.rest import RestQuery, RestRead, count_rows, fits_one_url, read_by_id
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -96,6 +97,43 @@ class SalesforceStream:
         """The org's clock, in UTC at whole seconds."""
         return self._client.server_now()
 
+    @property
+    def deleted_field(self) -> str | None:
+        """The field that marks deleted rows, if there is one."""
+        return self._filterable("IsDeleted")
+
+    @property
+    def created_field(self) -> str | None:
+        """The field with the time at which a row came to be, if it can be filtered by."""
+        return self._filterable("CreatedDate")
+
+    @property
+    def changed_field(self) -> str | None:
+        """The field with the time of a row's last change, deletion included."""
+        return self._filterable(SYSTEM_TIMESTAMP)
+
+    def _filterable(self, name: str) -> str | None:
+        field = self._describe.find(name)
+        return field.name if field and field.filterable else None
+
+    def _live_conditions(self, before: datetime) -> list[str]:
+        conditions = [f"{self.deleted_field} = false"] if self.deleted_field else []
+        if self.created_field:
+            conditions.append(f"{self.created_field} < {soql.datetime_literal(before)}")
+        return conditions
+
+    def count_live(self, before: datetime) -> int | None:
+        """Rows that are not deleted and were created before this moment; None where Salesforce cannot count them."""
+        try:
+            return count_rows(self._client, self.source_object, self._live_conditions(before))
+        except RequestRefusedError as error:
+            log.warning("%s: the number of rows cannot be compared", error)
+            return None
+
+    def deleted_since(self, start: datetime, end: datetime) -> list[str]:
+        """Ids of rows deleted between two moments; none where the object or its log does not reach back so far."""
+        return deleted_ids(self._client, self.source_object, start, end) if self._describe.replicateable else []
+
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""
         schema = TableSchema(
@@ -107,6 +145,9 @@ class SalesforceStream:
             )
         )
         query = self._query(request)
+        if request.keys is not None:
+            plan = ReadPlan(Api.REST, f"{len(request.keys)} rows are wanted by Id")
+            return self._stream(plan, schema, read_by_id(self._client, query, request.keys, schema.arrow))
         plan = plan_read(
             self._client,
             self.source_object,
@@ -124,14 +165,17 @@ class SalesforceStream:
     def _query(self, request: ReadRequest) -> RestQuery:
         key = self._describe.find(request.window.field) if request.window else None
         identifier = self._describe.find("Id")
+        conditions = soql.window_conditions(request.window, is_date=key is not None and key.type == "date")
+        if request.live_before is not None:
+            conditions += self._live_conditions(request.live_before)
         return RestQuery(
             self.source_object,
             request.fields,
-            where=tuple(soql.window_conditions(request.window, is_date=key is not None and key.type == "date")),
+            where=tuple(conditions),
             # Pages of an unordered query may repeat or miss rows that change meanwhile.
             order_by="Id" if identifier and identifier.sortable else None,
             limit=request.limit,
-            include_deleted=request.include_deleted,
+            include_deleted=request.include_deleted or request.live_before is not None or request.keys is not None,
             page_size=request.page_size,
         )
 

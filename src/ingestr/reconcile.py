@@ -1,0 +1,191 @@
+"""Compares a merged table with the source, and heals what differs. Knows no platform and no engine.
+
+A merge reads what changed, so it cannot see rows that vanished without a trace, nor rows that it never saw. The number
+of rows that were live when the run's window ended tells; if it differs, the Ids of all live rows are compared in the
+engine.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ingestr.core.schema import TIMESTAMP, Column, TableSchema
+from ingestr.core.strategy import Deletes
+from ingestr.core.stream import RecordStream
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.errors import IncompleteReadError
+from ingestr.sources.base import ReadRequest, Stream
+from ingestr.strategies.base import Statements, column, drop, identifier, sql_type
+
+log = logging.getLogger("ingestr")
+
+_MOST_SINGLE_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class LiveColumns:
+    """Which columns of the target tell whether a row was live at a moment; None where the object has no such field."""
+
+    key: str
+    created: str | None
+    changed: str | None
+    deleted: str | None
+    loaded_at: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides of one comparison.
+
+    Args:
+        destination: holds the target.
+        stream: the source's side.
+        target: the merged table.
+        columns: what tells live rows.
+        upper: the moment at which both sides are counted: the end of the run's window.
+        loaded_at: stamped on rows that are marked as deleted.
+        read_rows: reads rows of these keys (all rows if None) and merges them into the target.
+    """
+
+    destination: Destination
+    stream: Stream
+    target: TableRef
+    columns: LiveColumns
+    upper: datetime
+    loaded_at: datetime
+    read_rows: Callable[[tuple[str, ...] | None], None]
+
+    def live(self) -> exp.Expr:
+        """The rows of the target that were live at ``upper``: those deleted since then still were."""
+        columns, upper = self.columns, _moment(self.upper)
+        conditions: list[exp.Expr] = [exp.true()]
+        if columns.created:
+            conditions.append(column(columns.created) < upper)
+        if columns.deleted:
+            there = exp.not_(exp.func("COALESCE", column(columns.deleted), exp.false()))
+            conditions.append(exp.or_(there, column(columns.changed) >= upper) if columns.changed else there)
+        return exp.and_(*conditions)
+
+    def count_target(self) -> int:
+        """Live rows of the target."""
+        rows = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(self.target.to_table()).where(self.live())
+        return int(self.destination.query(rows)[0]["n"])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a comparison found and did: rows deleted in the target, and live rows on both sides (None: not counted)."""
+
+    deleted: int
+    in_source: int | None
+    in_destination: int
+
+
+def reconcile(both: Comparison, since: datetime | None, deletes: Deletes, in_source: int | None) -> Tally:
+    """Bring the target's live rows in line with the source's.
+
+    Args:
+        both: the two sides.
+        since: deletions before this moment are known already; None after a read of everything.
+        deletes: what the user wants of deleted rows.
+        in_source: live rows at the source at ``upper``, counted when the run began.
+
+    Raises:
+        IncompleteReadError: the sides differ and cannot be brought together.
+    """
+    if deletes is Deletes.IGNORE:
+        return Tally(0, in_source, both.count_target())
+    gone = 0
+    if since is not None:
+        listed = both.stream.deleted_since(since, both.upper)
+        if listed:
+            gone += _with_ids(both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids)))
+    in_destination = both.count_target()
+    if in_source is not None and in_source != in_destination:
+        log.info("%s live rows in Salesforce, %s in %s: comparing Ids", in_source, in_destination, both.target)
+        swept, vanished = _sweep(both)
+        in_source, gone, in_destination = swept, gone + vanished, both.count_target()
+        if in_source != in_destination:
+            raise IncompleteReadError(
+                f"Salesforce has {in_source} live rows, {both.target} {in_destination}, even after comparing all Ids",
+                hint="run again; if it stays so, start again with --full-refresh",
+            )
+    return Tally(gone, in_source, in_destination)
+
+
+def remove_deleted(both: Comparison) -> Statements:
+    """Statements for ``hard``: rows that are marked as deleted go."""
+    if both.columns.deleted is None:
+        return []
+    return [exp.delete(both.target.to_table(), where=column(both.columns.deleted).eq(exp.true()))]
+
+
+def _sweep(both: Comparison) -> tuple[int, int]:
+    """Compare all Ids; returns the live rows at the source, and how many rows of the target were found to be gone."""
+    request = ReadRequest(fields=both.stream.primary_key, live_before=both.upper)
+    with both.stream.read(request) as stream:
+
+        def compare(swept: exp.Table) -> tuple[int, int]:
+            there = exp.select(column("id")).from_(swept)
+            mine = column(both.columns.key)
+            known = exp.select(mine).from_(both.target.to_table()).where(both.live())
+            missing = exp.select(column("id")).from_(swept.copy()).where(exp.not_(column("id").isin(query=known)))
+            absent = tuple(row["id"] for row in both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1)))
+            gone = exp.select(mine.copy()).from_(both.target.to_table()).where(both.live())
+            gone = gone.where(exp.not_(mine.copy().isin(query=there)))
+            vanished = _mark_deleted(both, gone)
+            if absent:
+                log.info(
+                    "reading %s rows that the table lacks", "all" if len(absent) > _MOST_SINGLE_ROWS else len(absent)
+                )
+                both.read_rows(None if len(absent) > _MOST_SINGLE_ROWS else absent)
+            total = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(swept.copy())
+            return int(both.destination.query(total)[0]["n"]), vanished
+
+        return _with_staged(both, stream, compare)
+
+
+def _mark_deleted(both: Comparison, ids: exp.Query) -> int:
+    """Mark live rows of these keys as deleted, or remove them where the object has no such mark; returns how many."""
+    columns, table = both.columns, both.target.to_table()
+    those: exp.Expr = column(columns.key).isin(query=ids)
+    if columns.deleted:
+        those = exp.and_(those, exp.not_(exp.func("COALESCE", column(columns.deleted), exp.false())))
+    count = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table).where(those)
+    number = int(both.destination.query(count)[0]["n"])
+    if number and columns.deleted:
+        values: dict[str, exp.Expr] = {columns.deleted: exp.true()}
+        if columns.loaded_at:
+            values[columns.loaded_at] = _moment(both.loaded_at)
+        sets = [exp.EQ(this=exp.Column(this=identifier(name)), expression=value) for name, value in values.items()]
+        both.destination.execute([exp.Update(this=table.copy(), expressions=sets, where=exp.Where(this=those.copy()))])
+    elif number:
+        both.destination.execute([exp.delete(table.copy(), where=those.copy())])
+    return number
+
+
+def _with_ids(both: Comparison, ids: Iterable[list[str]], use: Callable[[exp.Table], int]) -> int:
+    schema = TableSchema((Column("id", pa.string()),))
+    batches = [pa.record_batch([pa.array(some, pa.string())], names=["id"]) for some in ids]
+    return _with_staged(both, RecordStream(schema, batches), lambda table: (use(table), 0))[0]
+
+
+def _with_staged(
+    both: Comparison, stream: RecordStream, use: Callable[[exp.Table], tuple[int, int]]
+) -> tuple[int, int]:
+    """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
+    staging = TableRef(both.target.schema, f"_ingestr_ids_{both.target.name}")
+    renamed = TableSchema((Column("id", pa.string()),))
+    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=renamed.arrow) for batch in stream)
+    both.destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)
+    result = use(staging.to_table())
+    both.destination.execute([drop(staging)])
+    return result
+
+
+def _moment(moment: datetime) -> exp.Expr:
+    return exp.cast(exp.Literal.string(moment.isoformat(sep=" ")), sql_type(TIMESTAMP))

@@ -1,0 +1,83 @@
+"""What to read of a stream: settled between what it offers and what the user wants. Knows no destination."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ingestr.core.cursor import Window
+from ingestr.core.naming import assign_names
+from ingestr.core.schema import Column, TableSchema, find_column
+from ingestr.core.strategy import WriteStrategy
+from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.options import ReadOptions
+from ingestr.sources.base import ReadRequest, Stream
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The settled choice.
+
+    Args:
+        columns: the stream's columns to read, under their source names.
+        strategy: how the rows are written.
+        cursor_field: the field that windows are over, or None.
+        primary_key: fields that identify a row.
+        include_deleted: whether deleted rows come too, marked as such.
+    """
+
+    columns: tuple[Column, ...]
+    strategy: WriteStrategy
+    cursor_field: str | None
+    primary_key: tuple[str, ...]
+    include_deleted: bool
+
+
+def select(stream: Stream, options: ReadOptions, primary_key: tuple[str, ...]) -> Selection:
+    """Columns, strategy and keys by source field names, after checking everything the user named."""
+    named = assign_names(stream.schema.names, {}, options.schema_naming)
+    schema = TableSchema(tuple(Column(named[c.name], c.type, c.name) for c in stream.schema.columns))
+
+    def field_of(name: str, kind: str) -> str:
+        found = find_column(schema, name)
+        if found is None or found.field is None:
+            raise UnknownNameError(kind, name, schema.names, where=stream.source_object)
+        return found.field
+
+    excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
+    keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
+    cursor = stream.check_cursor(options.incremental_key) if options.incremental_key else stream.cursor_field
+    strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
+    if strategy is WriteStrategy.MERGE and not keys:
+        raise ConfigurationError(f"{stream.source_object} has no Id to merge by", hint="name one: --primary-key")
+    for needed in (*keys, *([cursor] if cursor else [])):
+        if needed in excluded:
+            raise ConfigurationError(
+                f"--sql-exclude-columns leaves out {named[needed]}, which is a key of this load",
+                hint="keys have to be read",
+            )
+    columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
+    # Deleted rows whose mark is not read would look alive.
+    include_deleted = strategy is WriteStrategy.MERGE and stream.deleted_field not in excluded
+    return Selection(columns, strategy, cursor, keys, include_deleted)
+
+
+def named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
+    """The window for the interval that the user named, if any."""
+    if not options.has_interval:
+        return None
+    return Window(cursor_field, options.interval_start, options.interval_end, end_inclusive=True)
+
+
+def make_request(
+    options: ReadOptions, chosen: Selection, window: Window | None, widened: dict[str, pa.DataType]
+) -> ReadRequest:
+    """The read of a selection."""
+    return ReadRequest(
+        fields=tuple(column.name for column in chosen.columns),
+        window=window,
+        limit=options.sql_limit,
+        include_deleted=chosen.include_deleted,
+        page_size=options.page_size,
+        parallelism=options.extract_parallelism,
+        widened=widened,
+    )
