@@ -31,6 +31,7 @@ def ingest(
     schema_naming: str = "default",
     no_load_timestamp: bool = False,
     deletes: str = "soft",
+    refresh_formulas: bool = False,
     progress: str = "interactive",
     debug: bool = False,
     yes: bool = False,
@@ -53,6 +54,7 @@ def ingest(
         extract_parallelism: pages in flight at once.
         schema_naming: ``default`` (snake_case) or ``direct``.
         deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
+        refresh_formulas: read formulas and roll-ups of all rows, as they change without a trace.
         no_load_timestamp: leave out the column ``_ingestr_loaded_at``.
         progress: ``interactive``, ``log`` or ``json``.
         debug: log what is sent and why; the caller configures the logger ``ingestr``.
@@ -79,6 +81,7 @@ def ingest(
         schema_naming=schema_naming,
         no_load_timestamp=no_load_timestamp,
         deletes=deletes,
+        refresh_formulas=refresh_formulas,
         progress=progress,
         debug=debug,
     )

@@ -106,6 +106,10 @@ def ingest(
     deletes: Annotated[
         str, typer.Option(envvar="INGESTR_DELETES", help="soft marks deleted rows, hard removes, ignore leaves them.")
     ] = "soft",
+    refresh_formulas: Annotated[
+        bool,
+        typer.Option("--refresh-formulas", envvar="INGESTR_REFRESH_FORMULAS", help="Read formulas of all rows again."),
+    ] = False,
     progress: Annotated[str, typer.Option(envvar="INGESTR_PROGRESS", help="interactive, log or json.")] = "interactive",
     debug: Annotated[bool, typer.Option("--debug", envvar="INGESTR_DEBUG", help="Say what is sent, and why.")] = False,
     yes: Annotated[

@@ -102,6 +102,7 @@ class IngestOptions(ReadOptions):
     full_refresh: bool = False
     no_load_timestamp: bool = False
     deletes: Deletes = Deletes.SOFT
+    refresh_formulas: bool = False
     progress: ProgressMode = ProgressMode.INTERACTIVE
     debug: bool = False
 

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
@@ -11,15 +11,16 @@ from datetime import datetime
 import pyarrow as pa
 
 from ingestr import state as system
+from ingestr.columns import choose_columns, remember_columns
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import LOOKBACK, StreamState, Window, next_window
-from ingestr.core.naming import assign_names, column_name
+from ingestr.core.naming import assign_names
 from ingestr.core.schema import ColumnWidenedError, TableSchema
 from ingestr.core.strategy import Deletes, WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import Destination, TableRef, parse_table
-from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
+from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError, RequestRefusedError
 from ingestr.options import IngestOptions, ReadOptions
 from ingestr.progress import Progress
 from ingestr.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
@@ -86,6 +87,11 @@ class _Run:
     began: datetime
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def staging(self) -> TableRef:
+        """Where rows wait until they are all there."""
+        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
+
     def note(self, text: str) -> None:
         self.notes.append(text)
         self.progress.note(text)
@@ -119,7 +125,16 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         one = _Run(options, clock, progress, destination, source, stream, target, uuid.uuid4().hex, started)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
-        return _copy(one, lambda: clock.monotonic() - began)
+        try:
+            return _copy(one, lambda: clock.monotonic() - began)
+        except RequestRefusedError as error:
+            if error.code != "INVALID_FIELD":
+                raise
+            # A field went away between describe and query; what is left can be read.
+            destination.rollback()
+            one.note(f"{error}: describing {stream.source_object} again")
+            one.stream = source.stream(options.source_table)
+            return _copy(one, lambda: clock.monotonic() - began)
 
 
 def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
@@ -166,25 +181,35 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     in_source = stream.count_live(upper) if compared else None
     state = state if current is not None and not rewrite else None
     window = _choose_window(one, chosen, state, upper)
-    names, all_names = _choose_names(one, chosen, current, rewrite=rewrite)
+    columns = choose_columns(
+        destination,
+        one.target,
+        stream,
+        [column.name for column in chosen.columns],
+        options.schema_naming,
+        rewrite=rewrite,
+        note=one.note,
+    )
+    names = columns.read
 
-    staging = TableRef(one.target.schema, f"_ingestr_staging_{one.target.name}")
     widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
-    rows, schema, origin = _stage(one, make_request(options, chosen, window, widened), names, staging)
+    rows, schema, origin = _stage(one, make_request(options, chosen, window, widened), names, one.staging)
     load = Load(
         target=one.target,
-        staging=staging,
+        staging=one.staging,
         staged=schema,
         current=None if rewrite else current,
         primary_key=tuple(names[key] for key in chosen.primary_key),
         cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
         unchanging=(LOADED_AT,),
+        lost=columns.lost,
     )
     load, duplicates = _check_keys(one, load)
     strategy = replace if rewrite else merge
     census = destination.query(strategy.census(load))[0]
     one.progress.phase(f"writing {one.target}")
     destination.execute(strategy.plan(load))
+    _fill(one, chosen, names, (*columns.fresh, *(stream.calculated_fields if options.refresh_formulas else ())), window)
     tally = Tally(0, in_source, int(census["inserted"]))
     if compared:
         known = state is not None and state.cursor_field == chosen.cursor_field and state.cursor_value is not None
@@ -199,8 +224,7 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
             upper if reached else None,
         )
         destination.execute(system.write_state(one.target, new_state, one.run_id, one.began))
-    naming = str(options.schema_naming)
-    destination.execute(system.write_names(one.target, stream.source_object, all_names, naming))
+    destination.execute(remember_columns(one.target, stream, columns, options.schema_naming))
     destination.commit()
     return IngestResult(
         source_object=stream.source_object,
@@ -227,16 +251,17 @@ def _compare(one: _Run, chosen: Selection, names: dict[str, str], upper: datetim
 
     def read_rows(keys: tuple[str, ...] | None) -> None:
         request = replace_fields(make_request(one.options, chosen, None, {}), keys=keys)
-        staging = TableRef(one.target.schema, f"_ingestr_staging_{one.target.name}")
         try:
-            _, schema, _ = _stage_once(one, request, names, staging)
+            _, schema, _ = _stage_once(one, request, names, one.staging)
         except ColumnWidenedError as error:
             raise IncompleteReadError(
                 f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
             ) from error
         key = tuple(names[name] for name in chosen.primary_key)
         current = one.destination.columns(one.target)
-        one.destination.execute(merge.plan(Load(one.target, staging, schema, current, key, unchanging=(LOADED_AT,))))
+        one.destination.execute(
+            merge.plan(Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,)))
+        )
 
     stream = one.stream
     columns = LiveColumns(
@@ -288,24 +313,23 @@ def _check_same_source(one: _Run, state: StreamState | None, current: pa.Schema 
         )
 
 
-def _choose_names(
-    one: _Run, chosen: Selection, current: pa.Schema | None, *, rewrite: bool
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Names of the columns to read, and of all fields ever named in this target."""
-    given, naming = system.read_names(one.destination, one.target, one.stream.source_object)
-    if naming is not None and naming != one.options.schema_naming:
-        if not rewrite and current is not None:
-            raise ConfigurationError(
-                f"{one.target} has {naming} column names; {one.options.schema_naming} would add each column again",
-                hint="use the same naming, or start again with --full-refresh",
-            )
-        given = {}
-    # All readable fields take part, so that what is excluded today cannot change a name tomorrow.
-    every = assign_names(one.stream.schema.names, given, one.options.schema_naming, reserved=[LOADED_AT])
-    for name in every.keys() - given.keys():
-        if every[name] != (asked := column_name(name, one.options.schema_naming)):
-            one.note(f"the column name {asked} is taken: {name} is written to {every[name]}")
-    return {column.name: every[column.name] for column in chosen.columns}, {**given, **every}
+def _fill(one: _Run, chosen: Selection, names: dict[str, str], fields: Iterable[str], window: Window | None) -> None:
+    """Read some fields of all rows into rows that are there already: what no window over changes would bring.
+
+    Adding a field moves no row's timestamp, nor does a formula whose outcome changes.
+    """
+    wanted = tuple(dict.fromkeys(field for field in fields if field in names and field not in chosen.primary_key))
+    if not wanted or (window is None and one.options.sql_limit is None):
+        return
+    one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
+    request = replace_fields(
+        make_request(one.options, chosen, None, {}), fields=(*chosen.primary_key, *wanted), limit=None
+    )
+    _, schema, _ = _stage_once(one, request, names, one.staging)
+    key = tuple(names[name] for name in chosen.primary_key)
+    current = one.destination.columns(one.target)
+    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
+    one.destination.execute(merge.fill(load))
 
 
 def _already_wider(chosen: Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:

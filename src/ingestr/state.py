@@ -1,6 +1,6 @@
 """The tables of the schema ``_ingestr``: how far each target has been read, and which name each field was given."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ _COLUMNS_COLUMNS = {
     "field": _TEXT,
     "column_name": _TEXT,
     "naming": _TEXT,
+    "was_read": pa.bool_(),
 }
 
 
@@ -66,20 +67,29 @@ def write_state(target: TableRef, state: StreamState, run_id: str, now: datetime
     return [*_ensure(_STATE, _STATE_COLUMNS), _delete(_STATE, target), _insert(_STATE, _STATE_COLUMNS, [row])]
 
 
-def read_names(destination: Destination, target: TableRef, source_object: str) -> tuple[dict[str, str], str | None]:
-    """The names that the object's fields were given in this target, and the naming that they follow."""
+def read_names(
+    destination: Destination, target: TableRef, source_object: str
+) -> tuple[dict[str, str], str | None, frozenset[str]]:
+    """What is kept of the object's fields in this target.
+
+    Returns:
+        field → column name, the naming that they follow, and the fields that the last run did not read.
+    """
     if destination.columns(_COLUMNS) is None:
-        return {}, None
+        return {}, None, frozenset()
     rows = [
         row
         for row in destination.query(_select(_COLUMNS, target, _COLUMNS_COLUMNS))
         if row["source_object"] == source_object
     ]
-    return {row["field"]: row["column_name"] for row in rows}, rows[0]["naming"] if rows else None
+    absent = frozenset(row["field"] for row in rows if not row["was_read"])
+    return {row["field"]: row["column_name"] for row in rows}, rows[0]["naming"] if rows else None, absent
 
 
-def write_names(target: TableRef, source_object: str, names: Mapping[str, str], naming: str) -> Statements:
-    """Statements that leave exactly these names for the target."""
+def write_names(
+    target: TableRef, source_object: str, names: Mapping[str, str], read: Container[str], naming: str
+) -> Statements:
+    """Statements that leave exactly these names for the target, and which of the fields were ``read``."""
     rows: list[dict[str, object]] = [
         {
             "table_schema": target.schema,
@@ -88,6 +98,7 @@ def write_names(target: TableRef, source_object: str, names: Mapping[str, str], 
             "field": field,
             "column_name": name,
             "naming": naming,
+            "was_read": field in read,
         }
         for field, name in names.items()
     ]

@@ -130,23 +130,6 @@ def test_a_date_key_reads_whole_days(org: SimulatedOrg, database: Path) -> None:
     assert loaded(database).num_rows == len(inside) > 0
 
 
-def test_a_new_field_is_added(org: SimulatedOrg, database: Path) -> None:
-    """A field that appears becomes a column; rows changed since have its values."""
-    ingest(org, "account", database)
-    org.clock.advance(7200)
-    org.add_field("Account", "Brand_New__c", "double")
-    ids = org.table("Account").column("Id").to_pylist()
-    org.update("Account", ids[:1], {"Brand_New__c": 1.5})
-    later(org)
-    ingest(org, "account", database)
-    assert query(database, "SELECT brand_new__c FROM public.t WHERE brand_new__c IS NOT NULL").to_pylist() == [
-        {"brand_new__c": 1.5}
-    ]
-    assert query(database, "SELECT count(*) AS n FROM public.t").to_pylist()[0]["n"] == org.count(
-        "Account", deleted=True
-    )
-
-
 def test_fractions_in_an_integer_field_widen_the_column(org: SimulatedOrg, database: Path) -> None:
     """Describe says int, the org holds a fraction: the column becomes double, now and in later runs, and it is said."""
     ingest(org, "account", database)

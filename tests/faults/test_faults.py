@@ -65,16 +65,16 @@ def test_a_lasting_failure_ends_and_says_so(
     org: SimulatedOrg, database: Path, status: int, body: str, kind: str
 ) -> None:
     """A server that stays unwell ends the run with exit 4 after some minutes at most; the target is as it was."""
-    ingest(org, "account", database)
+    ingest(org, "contact", database)
     before = loaded(database)
     clock = FastClock()
     org.faults.add(
         Fault(method="GET", path="/query", times=None, status=status, headers={"Content-Type": kind}, body=body)
     )
     with pytest.raises(SourceError) as caught:
-        ingest(org, "account", database, clock=clock, full_refresh=True)
+        ingest(org, "contact", database, clock=clock, full_refresh=True)
     assert caught.value.exit_code == 4
-    assert "reading Account" in str(caught.value)
+    assert "reading Contact" in str(caught.value)
     assert "<html" not in str(caught.value)
     assert 30 < clock.elapsed < 600
     assert loaded(database).equals(before)
@@ -258,20 +258,35 @@ def test_a_slow_answer_is_waited_for(org: SimulatedOrg, database: Path) -> None:
     assert_same(loaded(database), expected(org, "Account", deleted=True))
 
 
-@pytest.mark.parametrize("way", ["REST", "Bulk 2.0"])
-def test_a_field_that_vanishes_after_describe_is_named(org: SimulatedOrg, database: Path, way: str) -> None:
-    """Describe named a field that the query no longer finds: Salesforce says which, and nothing is written."""
-    ghost = {"name": "Ghost__c", "type": "string", "soapType": "xsd:string", "filterable": True, "sortable": True}
+def described(org: SimulatedOrg, ghost: str, times: int | None) -> None:
+    """Let describe show a few fields and one that no query knows."""
     fields = [
-        {"name": "Id", "type": "id", "sortable": True},
+        {"name": "Id", "type": "id", "sortable": True, "filterable": True},
+        {"name": "Name", "type": "string"},
         {"name": "SystemModstamp", "type": "datetime", "filterable": True},
-        ghost,
+        {"name": ghost, "type": "string"},
     ]
-    described = json.dumps({"name": "Account", "queryable": True, "fields": fields})
-    org.faults.add(Fault(method="GET", path="/describe", times=1, status=200, headers=JSON_HEADERS, body=described))
+    body = json.dumps({"name": "Account", "queryable": True, "fields": fields})
+    org.faults.add(Fault(method="GET", path="/describe", times=times, status=200, headers=JSON_HEADERS, body=body))
+
+
+@pytest.mark.parametrize("way", ["REST", "Bulk 2.0"])
+def test_a_field_that_vanishes_after_describe_costs_a_new_describe(org: SimulatedOrg, database: Path, way: str) -> None:
+    """Describe named a field that the query no longer finds: one new describe, and the read goes on without it."""
+    described(org, "Ghost__c", times=1)
     if way != "REST":
-        claim_huge(org, "Account")
+        claim_huge(org, "Account", times=None)
+    result = ingest(org, "account", database)
+    assert result.read_by == way
+    assert any("Ghost__c" in note for note in result.notes)
+    assert_same(loaded(database), expected(org, "Account", deleted=True))
+
+
+def test_a_field_that_stays_unreadable_is_an_error(org: SimulatedOrg, database: Path) -> None:
+    """One new describe, not a loop: the error names the field, and nothing is written."""
+    described(org, "Ghost__c", times=None)
     with pytest.raises(RequestRefusedError, match="Ghost__c") as caught:
         ingest(org, "account", database)
     assert caught.value.code == "INVALID_FIELD"
+    assert len([r for r in org.requests if r.path.endswith("/describe")]) == 2
     assert table_names(database) == []

@@ -82,6 +82,10 @@ class Stream(Protocol):
         """The platform's clock, in UTC at whole seconds."""
 
     @property
+    def calculated_fields(self) -> tuple[str, ...]:
+        """Fields whose values change without the row's timestamp moving."""
+
+    @property
     def deleted_field(self) -> str | None:
         """The field that marks deleted rows, if there is one."""
 

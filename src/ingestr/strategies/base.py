@@ -25,6 +25,7 @@ class Load:
         primary_key: columns that identify a row; may be empty.
         cursor: the column whose highest value wins among rows of one key, or None.
         unchanging: columns that alone never make a row count as changed (the load timestamp).
+        lost: columns that the source has no values for any more: null in every row that is written.
     """
 
     target: TableRef
@@ -34,6 +35,7 @@ class Load:
     primary_key: tuple[str, ...]
     cursor: str | None = None
     unchanging: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def identifier(name: str) -> exp.Identifier:

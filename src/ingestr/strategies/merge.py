@@ -12,7 +12,8 @@ def plan(load: Load) -> Statements:
     if load.current is None:
         return replace.plan(load)
     names = load.staged.names
-    updates = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
+    updates = _updates(names)
+    updates += [exp.EQ(this=exp.Column(this=identifier(name)), expression=exp.null()) for name in load.lost]
     insert = exp.Insert(
         this=exp.Tuple(expressions=[exp.Column(this=identifier(name)) for name in names]),
         expression=exp.Tuple(expressions=[column(name, "s") for name in names]),
@@ -21,13 +22,27 @@ def plan(load: Load) -> Statements:
         exp.When(matched=True, condition=_differs(load), then=exp.Update(expressions=updates)),
         exp.When(matched=False, then=insert),
     ]
-    merge = exp.Merge(
+    return [*evolve(load), _merge(load, whens), drop(load.staging)]
+
+
+def fill(load: Load) -> Statements:
+    """Give rows that are there the staged values; rows that are not there are not added."""
+    names = [name for name in load.staged.names if name not in load.primary_key]
+    when = exp.When(matched=True, condition=_differs(load), then=exp.Update(expressions=_updates(names)))
+    return [*evolve(load), _merge(load, [when]), drop(load.staging)]
+
+
+def _updates(names: list[str]) -> list[exp.Expr]:
+    return [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
+
+
+def _merge(load: Load, whens: list[exp.When]) -> exp.Expr:
+    return exp.Merge(
         this=load.target.to_table("t"),
         using=_cast_staging(load),
         on=matches(load.primary_key, "t", "s"),
         whens=exp.Whens(expressions=whens),
     )
-    return [*evolve(load), merge, drop(load.staging)]
 
 
 def census(load: Load) -> exp.Query:

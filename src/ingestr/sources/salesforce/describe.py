@@ -78,6 +78,7 @@ def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
             filterable=bool(item.get("filterable")),
             sortable=bool(item.get("sortable")),
             nillable=bool(item.get("nillable")),
+            calculated=bool(item.get("calculated")),
         )
         for item in body.get("fields", ())
     )

@@ -98,6 +98,11 @@ class SalesforceStream:
         return self._client.server_now()
 
     @property
+    def calculated_fields(self) -> tuple[str, ...]:
+        """Formulas and roll-ups, whose values change without the row's timestamp moving."""
+        return tuple(field.name for field in self._describe.fields if field.calculated and field.readable)
+
+    @property
     def deleted_field(self) -> str | None:
         """The field that marks deleted rows, if there is one."""
         return self._filterable("IsDeleted")

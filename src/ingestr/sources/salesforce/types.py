@@ -54,6 +54,7 @@ class Field:
     filterable: bool = False
     sortable: bool = False
     nillable: bool = True
+    calculated: bool = False
 
     @property
     def readable(self) -> bool:
