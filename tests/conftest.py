@@ -8,6 +8,15 @@ import pytest
 from ingestr.simulator import SimulatedOrg
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pages of broken-off runs wait in a folder of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_org() -> Iterator[SimulatedOrg]:
     """An org that no test may change; faults are not allowed either."""

@@ -17,8 +17,8 @@ from ingestr import pipeline
 from ingestr.core.naming import SchemaNaming, assign_names
 from ingestr.core.transforms import LOADED_AT
 from ingestr.options import IngestOptions, make_options
-from ingestr.pipeline import IngestResult
 from ingestr.progress import SilentProgress
+from ingestr.result import IngestResult
 from ingestr.simulator import Fault, SimulatedOrg
 
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8"}

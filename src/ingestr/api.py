@@ -7,8 +7,8 @@ from ingestr import pipeline
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
 from ingestr.options import IngestOptions, ReadOptions, make_options
-from ingestr.pipeline import IngestResult
 from ingestr.progress import open_progress
+from ingestr.result import IngestResult
 
 __all__ = ["IngestResult", "RecordStream", "ingest", "read"]
 
@@ -32,6 +32,10 @@ def ingest(
     no_load_timestamp: bool = False,
     deletes: str = "soft",
     refresh_formulas: bool = False,
+    schema_contract: str = "evolve",
+    quarantine_limit: int = 100,
+    api_budget: str | None = None,
+    pipelines_dir: str | None = None,
     progress: str = "interactive",
     debug: bool = False,
     yes: bool = False,
@@ -55,6 +59,11 @@ def ingest(
         schema_naming: ``default`` (snake_case) or ``direct``.
         deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
         refresh_formulas: read formulas and roll-ups of all rows, as they change without a trace.
+        schema_contract: what a table that exists does with new fields and with values that its columns do not hold:
+            ``evolve`` changes the columns, ``freeze`` refuses the run, ``discard_row`` and ``discard_value`` leave out.
+        quarantine_limit: so many rows that cannot be read may be set aside in ``_ingestr.quarantine``.
+        api_budget: ``80%`` stops when the org has used so much of its daily calls, ``5000`` after so many of ours.
+        pipelines_dir: folder in which complete pages wait until they are committed; the user's cache if None.
         no_load_timestamp: leave out the column ``_ingestr_loaded_at``.
         progress: ``interactive``, ``log`` or ``json``.
         debug: log what is sent and why; the caller configures the logger ``ingestr``.
@@ -82,6 +91,10 @@ def ingest(
         no_load_timestamp=no_load_timestamp,
         deletes=deletes,
         refresh_formulas=refresh_formulas,
+        schema_contract=schema_contract,
+        quarantine_limit=quarantine_limit,
+        api_budget=api_budget,
+        pipelines_dir=pipelines_dir,
         progress=progress,
         debug=debug,
     )

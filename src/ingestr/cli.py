@@ -110,16 +110,38 @@ def ingest(
         bool,
         typer.Option("--refresh-formulas", envvar="INGESTR_REFRESH_FORMULAS", help="Read formulas of all rows again."),
     ] = False,
+    schema_contract: Annotated[
+        str,
+        typer.Option(
+            envvar="INGESTR_SCHEMA_CONTRACT",
+            help="For a table that exists: evolve changes its columns, freeze refuses; discard_row, discard_value.",
+        ),
+    ] = "evolve",
+    quarantine_limit: Annotated[
+        int,
+        typer.Option(envvar="INGESTR_QUARANTINE_LIMIT", help="Rows that cannot be read and may be set aside."),
+    ] = 100,
+    api_budget: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INGESTR_API_BUDGET", help="stop at 80% of the org's daily calls, or after 5000 calls of this run"
+        ),
+    ] = None,
+    pipelines_dir: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INGESTR_PIPELINES_DIR", help="Where pages wait for the commit [default: the user's cache]"
+        ),
+    ] = None,
     progress: Annotated[str, typer.Option(envvar="INGESTR_PROGRESS", help="interactive, log or json.")] = "interactive",
     debug: Annotated[bool, typer.Option("--debug", envvar="INGESTR_DEBUG", help="Say what is sent, and why.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", envvar="INGESTR_YES", help="Accepted for old scripts; nothing is asked.")
     ] = False,
     loader_file_size: Annotated[int | None, typer.Option(hidden=True)] = None,
-    pipelines_dir: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Copy one Salesforce table into a database."""
-    given = {name: value for name, value in locals().items() if name not in ("loader_file_size", "pipelines_dir")}
+    given = {name: value for name, value in locals().items() if name != "loader_file_size"}
     _set_up_logging(debug=debug)
     _guarded(lambda: _ingest(given), debug=debug)
 
@@ -197,7 +219,9 @@ def _as_event(result: "IngestResult") -> dict[str, Any]:
         "rows_deleted": result.rows_deleted,
         "rows_in_source": result.rows_in_source,
         "rows_in_destination": result.rows_in_destination,
+        "rows_quarantined": result.rows_quarantined,
         "duplicates": result.duplicates,
+        "resumed": result.resumed,
         "window_start": window.start.isoformat() if window and window.start else None,
         "window_end": window.end.isoformat() if window and window.end else None,
         "api_calls": result.usage.calls,
@@ -218,6 +242,8 @@ def _as_text(result: "IngestResult") -> str:
         counts += f", {result.rows_deleted:,} found deleted"
     if result.strategy == "replace":
         counts = f"the table now holds {result.rows_inserted:,}"
+    if result.rows_quarantined:
+        counts += f", {result.rows_quarantined:,} in quarantine"
     if result.rows_in_source is not None:
         counts += f"; live rows: {result.rows_in_source:,} in Salesforce, {result.rows_in_destination:,} here"
     return (

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from ingestr import state as system
 from ingestr.core.naming import SchemaNaming, assign_names, column_name
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError
 from ingestr.sources.base import Stream
+from ingestr.state import KeptField
 from ingestr.strategies.base import Statements
 
 
@@ -18,13 +21,13 @@ class ColumnNames:
 
     Args:
         read: field → column, of the fields that this run reads.
-        every: the same of all fields that ever had a column here.
-        fresh: fields that are read now and were not read last time: rows that did not change since lack their values.
+        every: what is kept of all fields that ever had a column here.
+        fresh: fields whose values the rows lack that did not change: not read last time, or of another type since.
         lost: columns whose field Salesforce shows no longer: their values in rows that change are unknown.
     """
 
     read: dict[str, str]
-    every: dict[str, str]
+    every: dict[str, KeptField]
     fresh: tuple[str, ...]
     lost: tuple[str, ...]
 
@@ -39,7 +42,7 @@ def choose_columns(
     rewrite: bool,
     note: Callable[[str], None],
 ) -> ColumnNames:
-    """Names once given stay, new fields get new ones, and what appeared or vanished since the last run is found.
+    """Names once given stay, new fields get new ones, and what appeared, changed or vanished is found.
 
     Args:
         destination: holds the target, and the names given.
@@ -53,31 +56,67 @@ def choose_columns(
     Raises:
         ConfigurationError: the target's columns were named by another rule.
     """
-    given, used, absent = system.read_names(destination, target, stream.source_object)
-    exists = destination.columns(target) is not None
+    kept, used = system.read_names(destination, target, stream.source_object)
+    current = destination.columns(target)
     if used is not None and used != naming:
-        if exists and not rewrite:
+        if current is not None and not rewrite:
             raise ConfigurationError(
                 f"{target} has {used} column names; {naming} would add each column again",
                 hint="use the same naming, or start again with --full-refresh",
             )
-        given, absent = {}, frozenset()
-    visible = stream.schema.names
+        kept = {}
+    types = {column.name: str(column.type) for column in stream.schema.columns}
+    kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
-    names = assign_names(visible, given, naming, reserved=[LOADED_AT])
-    for name in [field for field in visible if field not in given]:
+    names = assign_names(types, {field: each.column for field, each in kept.items()}, naming, reserved=[LOADED_AT])
+    for name in [field for field in types if field not in kept]:
         if names[name] != (asked := column_name(name, naming)):
             note(f"the column name {asked} is taken: {name} is written to {names[name]}")
     read = {field: names[field] for field in wanted}
-    merged = exists and not rewrite
-    gone = [field for field in given if field not in names] if merged else []
+    every = kept | {field: KeptField(names[field], type_, field in read) for field, type_ in types.items()}
+    if current is None or rewrite or not kept:
+        gone = [field for field in kept if field not in types]
+        return ColumnNames(read, _unread(every, gone), (), ())
+    return _compare(ColumnNames(read, every, (), ()), kept, types, current, note)
+
+
+def _compare(
+    names: ColumnNames,
+    kept: dict[str, KeptField],
+    types: dict[str, str],
+    current: pa.Schema,
+    note: Callable[[str], None],
+) -> ColumnNames:
+    """The same with what is fresh and what is lost since the last run."""
+    gone = [field for field in kept if field not in types]
     for field in gone:
-        if field not in absent:
-            note(f"{field} is gone from Salesforce, or hidden from this user: {given[field]} stays, without new values")
-    fresh = [field for field in read if field not in given or field in absent] if merged and given else []
-    return ColumnNames(read, {**given, **names}, tuple(fresh), tuple(given[field] for field in gone))
+        if kept[field].was_read:
+            note(
+                f"{field} is gone from Salesforce, or hidden from this user: {kept[field].column} stays, "
+                "without new values"
+            )
+    columns = {field.name.lower() for field in current}
+    fresh = []
+    for field, name in names.read.items():
+        before = kept.get(field)
+        if before is not None and before.was_read and before.type != types[field]:
+            note(f"the type of {field} changed from {before.type} to {types[field]}")
+        if before is None or not before.was_read or before.type != types[field] or name.lower() not in columns:
+            fresh.append(field)
+    lost = tuple(kept[field].column for field in gone if kept[field].column.lower() in columns)
+    return ColumnNames(names.read, _unread(names.every, gone), tuple(fresh), lost)
+
+
+def _respelled(kept: dict[str, KeptField], types: Iterable[str]) -> dict[str, KeptField]:
+    """API names differ by more than case: a field whose spelling changed is the same field, with the same column."""
+    now = {name.lower(): name for name in types}
+    return {now.get(field.lower(), field): each for field, each in kept.items()}
+
+
+def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, KeptField]:
+    return every | {field: KeptField(every[field].column, every[field].type, was_read=False) for field in fields}
 
 
 def remember_columns(target: TableRef, stream: Stream, names: ColumnNames, naming: SchemaNaming) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return system.write_names(target, stream.source_object, names.every, set(names.read), str(naming))
+    return system.write_names(target, stream.source_object, names.every, str(naming))

@@ -91,7 +91,11 @@ class IncompleteReadError(SourceError):
 
 
 class JobFailedError(SourceError):
-    """A Bulk job ended as Failed, Aborted, or in a state nobody knows."""
+    """A Bulk job ended as Failed, Aborted, or in a state nobody knows; ``reason`` is Salesforce's own text."""
+
+    def __init__(self, message: str, *, hint: str | None = None, reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class DecodeError(SourceError):

@@ -1,13 +1,16 @@
 """What a user may ask of one run, checked before any network call."""
 
+import os
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
+from ingestr.core.budget import ApiBudget
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
-from ingestr.core.strategy import Deletes
+from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.errors import ConfigurationError
 
 
@@ -71,6 +74,7 @@ class ReadOptions:
     page_size: int = 25_000
     extract_parallelism: int = 5
     schema_naming: SchemaNaming = SchemaNaming.DEFAULT
+    api_budget: ApiBudget | None = None
 
     def __post_init__(self) -> None:
         if not (self.source_table or "").strip():
@@ -103,11 +107,16 @@ class IngestOptions(ReadOptions):
     no_load_timestamp: bool = False
     deletes: Deletes = Deletes.SOFT
     refresh_formulas: bool = False
+    schema_contract: SchemaContract = SchemaContract.EVOLVE
+    quarantine_limit: int = 100
+    pipelines_dir: str | None = None
     progress: ProgressMode = ProgressMode.INTERACTIVE
     debug: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.quarantine_limit < 0:
+            raise ConfigurationError(f"--quarantine-limit must be at least 0, not {self.quarantine_limit}")
         if self.full_refresh and self.has_interval:
             raise ConfigurationError(
                 "--full-refresh together with an interval would drop every row outside the interval",
@@ -118,7 +127,20 @@ class IngestOptions(ReadOptions):
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
             )
 
+    @property
+    def spool_folder(self) -> Path:
+        """Where complete pages wait until they are committed: the folder named, or the user's cache."""
+        if self.pipelines_dir:
+            return Path(self.pipelines_dir).expanduser() / "pages"
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ingestr" / "pages"
 
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "schema_naming": SchemaNaming,
+    "progress": ProgressMode,
+    "deletes": Deletes,
+    "schema_contract": SchemaContract,
+}
 _Options = TypeVar("_Options", bound="ReadOptions")
 
 
@@ -138,7 +160,9 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
             given[name] = Secret(given[name])
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
-    for name, enum in (("schema_naming", SchemaNaming), ("progress", ProgressMode), ("deletes", Deletes)):
+    if given.get("api_budget") is not None:
+        given["api_budget"] = _parse_budget(str(given["api_budget"]))
+    for name, enum in _ENUMS.items():
         if name in given:
             try:
                 given[name] = enum(given[name])
@@ -153,3 +177,13 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
             names = [value] if isinstance(value, str) else value
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
     return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
+
+
+def _parse_budget(text: str) -> ApiBudget:
+    try:
+        return ApiBudget.parse(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"--api-budget {text!r} is neither a share nor a number of calls",
+            hint="80% stops when the org has used 80% of its daily calls, 5000 after so many calls of this run",
+        ) from None

@@ -2,99 +2,38 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
 import pyarrow as pa
 
 from ingestr import state as system
-from ingestr.columns import choose_columns, remember_columns
+from ingestr.columns import ColumnNames, choose_columns, remember_columns
+from ingestr.contract import check_frozen
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import LOOKBACK, StreamState, Window, next_window
 from ingestr.core.naming import assign_names
-from ingestr.core.schema import ColumnWidenedError, TableSchema
-from ingestr.core.strategy import Deletes, WriteStrategy
+from ingestr.core.schema import Column, TableSchema
+from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
-from ingestr.destinations.base import Destination, TableRef, parse_table
-from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError, RequestRefusedError
+from ingestr.destinations.base import parse_table
+from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
+from ingestr.loading import Run, Written, fill, merge_rows, write
 from ingestr.options import IngestOptions, ReadOptions
 from ingestr.progress import Progress
+from ingestr.quarantine import Quarantine
 from ingestr.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
 from ingestr.registry import open_destination, open_source
+from ingestr.result import IngestResult
+from ingestr.resume import Resumption, fingerprint
 from ingestr.selection import Selection, make_request, named_interval, select
-from ingestr.sources.base import ReadRequest, Source, Stream, Usage
-from ingestr.strategies import merge, replace
-from ingestr.strategies.base import Load, create_schema, deduplicate, key_census
+from ingestr.strategies.base import Statements, count_rows
 
 log = logging.getLogger("ingestr")
-
-
-@dataclass(frozen=True)
-class IngestResult:
-    """What a run did.
-
-    Args:
-        source_object: the platform's name of the table.
-        dest_table: ``schema.table``.
-        strategy: how the rows were written.
-        read_by: the API that served them.
-        rows_read: rows that came from the source.
-        rows_inserted, rows_updated, rows_unchanged: what became of them.
-        rows_deleted: rows of the target that were found to be deleted at the source, beside those among the rows read.
-        rows_in_source, rows_in_destination: rows on both sides when the run's window ended; live ones for a merge. None
-            where the source was not, or could not be, counted.
-        duplicates: rows of one key that gave way to a newer one.
-        window: the range read, or None for all.
-        usage: API calls of this run, and the allowance.
-        seconds: how long it took.
-        notes: what the user should know.
-    """
-
-    source_object: str
-    dest_table: str
-    strategy: WriteStrategy
-    read_by: str
-    rows_read: int
-    rows_inserted: int
-    rows_updated: int
-    rows_unchanged: int
-    rows_deleted: int
-    rows_in_source: int | None
-    rows_in_destination: int
-    duplicates: int
-    window: Window | None
-    usage: Usage
-    seconds: float
-    notes: tuple[str, ...]
-
-
-@dataclass
-class _Run:
-    """One run's values that several steps share."""
-
-    options: IngestOptions
-    clock: Clock
-    progress: Progress
-    destination: Destination
-    source: Source
-    stream: Stream
-    target: TableRef
-    run_id: str
-    began: datetime
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def staging(self) -> TableRef:
-        """Where rows wait until they are all there."""
-        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        self.progress.note(text)
 
 
 def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> IngestResult:
@@ -114,15 +53,16 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
     began = clock.monotonic()
     with (
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
-        closing(open_source(options.source_uri, clock)) as source,
+        closing(open_source(options.source_uri, clock, options.api_budget)) as source,
     ):
         default_table = options.source_table.removeprefix("custom:")
         target = parse_table(options.dest_table or default_table, destination.default_schema)
         destination.connect()
         progress.phase(f"asking Salesforce about {options.source_table}")
         stream = source.stream(options.source_table)
-        started = clock.now()
-        one = _Run(options, clock, progress, destination, source, stream, target, uuid.uuid4().hex, started)
+        run_id, started = uuid.uuid4().hex, clock.now()
+        quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
+        one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
         try:
@@ -131,7 +71,6 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
             if error.code != "INVALID_FIELD":
                 raise
             # A field went away between describe and query; what is left can be read.
-            destination.rollback()
             one.note(f"{error}: describing {stream.source_object} again")
             one.stream = source.stream(options.source_table)
             return _copy(one, lambda: clock.monotonic() - began)
@@ -164,7 +103,80 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
     return RecordStream(schema, renamed, origin=rows.origin, on_close=close)
 
 
-def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
+@dataclass(frozen=True)
+class _Plan:
+    """What one run is going to do, settled before the first row.
+
+    Args:
+        chosen: what to read, and by which keys.
+        columns: where each field goes.
+        state: how far the target has been read, if that counts now.
+        window: rows to read, or None for all.
+        upper: the moment up to which this run reads.
+        rewrite: the rows become the table, rather than to be merged into it.
+        partial: the user wants some of the rows only.
+        compared: both sides are counted in the end.
+    """
+
+    chosen: Selection
+    columns: ColumnNames
+    state: StreamState | None
+    window: Window | None
+    upper: datetime
+    rewrite: bool
+    partial: bool
+    compared: bool
+
+
+def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
+    options, stream, destination = one.options, one.stream, one.destination
+    plan = _plan(one)
+    chosen = plan.chosen
+    resumption = Resumption(destination, one.target, stream, options.spool_folder, one.began)
+    request = make_request(options, chosen, plan.window, {})
+    wanted = fingerprint(stream, one.source.identity, request, interval=options.has_interval)
+    resumed = resumption.find(wanted)
+    in_source = stream.count_live(plan.upper) if plan.compared else None
+    with _breaking_off(one, resumption):
+        checkpoint = resumption.checkpoint(wanted, resumed or plan.upper)
+        window = plan.window
+        if resumed is not None:
+            one.note(f"going on with the run that was broken off, whose rows are as of {resumed:%Y-%m-%d %H:%M:%S} UTC")
+            if window is not None and not options.has_interval:
+                window = replace_fields(window, end=resumed)
+        written = write(one, chosen, plan.columns, window, rewrite=plan.rewrite, checkpoint=checkpoint)
+        if resumed is not None and not plan.partial:
+            written += _catch_up(one, plan, resumed)
+        if window is not None or options.sql_limit is not None:
+            formulas = stream.calculated_fields if options.refresh_formulas else ()
+            fill(one, chosen, plan.columns.read, (*plan.columns.fresh, *formulas))
+        tally = _tally(one, plan, resumed, in_source)
+        destination.execute([*_remember(one, plan), *resumption.commit()])
+        destination.commit()
+    resumption.finish()
+    return IngestResult(
+        source_object=stream.source_object,
+        dest_table=str(one.target),
+        strategy=WriteStrategy.REPLACE if plan.rewrite else WriteStrategy.MERGE,
+        read_by=written.origin,
+        rows_read=written.read,
+        rows_inserted=written.inserted,
+        rows_updated=written.updated,
+        rows_unchanged=written.unchanged,
+        rows_deleted=tally.deleted,
+        rows_quarantined=one.quarantine.count(),
+        rows_in_source=tally.in_source,
+        rows_in_destination=tally.in_destination,
+        duplicates=written.duplicates,
+        resumed=resumed is not None,
+        window=plan.window,
+        usage=one.source.usage,
+        seconds=elapsed(),
+        notes=tuple(one.notes),
+    )
+
+
+def _plan(one: Run) -> _Plan:
     options, stream, destination = one.options, one.stream, one.destination
     chosen = select(stream, options, options.primary_key)
     if chosen.strategy not in destination.capabilities.strategies:
@@ -178,7 +190,6 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
     compared = not partial and chosen.include_deleted and chosen.primary_key == stream.primary_key
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
-    in_source = stream.count_live(upper) if compared else None
     state = state if current is not None and not rewrite else None
     window = _choose_window(one, chosen, state, upper)
     columns = choose_columns(
@@ -190,80 +201,92 @@ def _copy(one: _Run, elapsed: Callable[[], float]) -> IngestResult:
         rewrite=rewrite,
         note=one.note,
     )
-    names = columns.read
+    if current is not None:
+        chosen, columns = _under_contract(one, chosen, columns, current)
+    return _Plan(chosen, columns, state, window, upper, rewrite, partial, compared)
 
-    widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
-    rows, schema, origin = _stage(one, make_request(options, chosen, window, widened), names, one.staging)
-    load = Load(
-        target=one.target,
-        staging=one.staging,
-        staged=schema,
-        current=None if rewrite else current,
-        primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
-        unchanging=(LOADED_AT,),
-        lost=columns.lost,
-    )
-    load, duplicates = _check_keys(one, load)
-    strategy = replace if rewrite else merge
-    census = destination.query(strategy.census(load))[0]
-    one.progress.phase(f"writing {one.target}")
-    destination.execute(strategy.plan(load))
-    _fill(one, chosen, names, (*columns.fresh, *(stream.calculated_fields if options.refresh_formulas else ())), window)
-    tally = Tally(0, in_source, int(census["inserted"]))
-    if compared:
-        known = state is not None and state.cursor_field == chosen.cursor_field and state.cursor_value is not None
-        since = state.cursor_value - LOOKBACK if state and known and state.cursor_value else None
-        tally = _reconcile(one, _compare(one, chosen, names, upper), since, in_source)
-    if rewrite or not partial or state is None:
-        reached = chosen.cursor_field is not None and not partial
-        new_state = StreamState(
-            stream.source_object,
-            one.source.identity,
-            chosen.cursor_field if reached else None,
-            upper if reached else None,
+
+def _under_contract(
+    one: Run, chosen: Selection, columns: ColumnNames, current: pa.Schema
+) -> tuple[Selection, ColumnNames]:
+    """The same under ``--schema-contract``: what a table that may not change cannot take is refused, or not read."""
+    contract = one.options.schema_contract
+    have = {field.name.lower() for field in current}
+    if contract is SchemaContract.FREEZE:
+        incoming = [Column(columns.read[column.name], column.type, column.name) for column in chosen.columns]
+        # A column that was widened to double for an integer field stays as it is.
+        check_frozen(one.target, current, TableSchema(tuple(incoming)))
+    if contract is not SchemaContract.DISCARD_VALUE:
+        return chosen, columns
+    new = {field for field, name in columns.read.items() if name.lower() not in have}
+    if new:
+        one.note(
+            f"--schema-contract discard_value: {', '.join(sorted(new))} is not read, as {one.target} has no such column"
         )
-        destination.execute(system.write_state(one.target, new_state, one.run_id, one.began))
-    destination.execute(remember_columns(one.target, stream, columns, options.schema_naming))
-    destination.commit()
-    return IngestResult(
-        source_object=stream.source_object,
-        dest_table=str(one.target),
-        strategy=WriteStrategy.REPLACE if rewrite else WriteStrategy.MERGE,
-        read_by=origin,
-        rows_read=rows,
-        rows_inserted=int(census["inserted"]),
-        rows_updated=int(census["updated"]),
-        rows_unchanged=int(census["unchanged"]),
-        rows_deleted=tally.deleted,
-        rows_in_source=tally.in_source,
-        rows_in_destination=tally.in_destination,
-        duplicates=duplicates,
-        window=window,
-        usage=one.source.usage,
-        seconds=elapsed(),
-        notes=tuple(one.notes),
+    every = {
+        field: replace_fields(kept, was_read=kept.was_read and field not in new)
+        for field, kept in columns.every.items()
+    }
+    return (
+        replace_fields(chosen, columns=tuple(column for column in chosen.columns if column.name not in new)),
+        replace_fields(
+            columns,
+            read={field: name for field, name in columns.read.items() if field not in new},
+            every=every,
+            fresh=tuple(field for field in columns.fresh if field not in new),
+        ),
     )
 
 
-def _compare(one: _Run, chosen: Selection, names: dict[str, str], upper: datetime) -> Comparison:
-    """The comparison of the merged target with its source."""
+def _catch_up(one: Run, plan: _Plan, since: datetime) -> Written:
+    """After a resumed read: also what changed since it began, so that the table is as right as after any other run."""
+    stream, chosen = one.stream, plan.chosen
+    field = chosen.cursor_field or stream.changed_field
+    marked = stream.deleted_field is None or any(column.name == stream.deleted_field for column in chosen.columns)
+    if field is None or chosen.primary_key != stream.primary_key or not chosen.primary_key or not marked:
+        one.note(f"{one.target} is as of {since:%Y-%m-%d %H:%M:%S} UTC: the object has no key to tell later changes")
+        return Written(0, 0, 0, 0, 0, "")
+    window = Window(field, since - LOOKBACK, plan.upper)
+    if chosen.strategy is WriteStrategy.MERGE:
+        return write(one, chosen, plan.columns, window, rewrite=False)
+    # A table that is replaced holds live rows only: deleted ones are read to be removed.
+    everything = replace_fields(chosen, include_deleted=True)
+    written = write(one, everything, plan.columns, window, rewrite=False)
+    later = replace_fields(plan, chosen=everything)
+    _reconcile(one, later, Deletes.HARD, since - LOOKBACK, stream.count_live(plan.upper))
+    return written
 
-    def read_rows(keys: tuple[str, ...] | None) -> None:
-        request = replace_fields(make_request(one.options, chosen, None, {}), keys=keys)
+
+@contextmanager
+def _breaking_off(one: Run, resumption: Resumption) -> Iterator[None]:
+    """When the load fails: the target is as it was, and complete pages wait for the next run where they can help."""
+    try:
+        yield
+    except BaseException as error:
         try:
-            _, schema, _ = _stage_once(one, request, names, one.staging)
-        except ColumnWidenedError as error:
-            raise IncompleteReadError(
-                f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
-            ) from error
-        key = tuple(names[name] for name in chosen.primary_key)
-        current = one.destination.columns(one.target)
-        one.destination.execute(
-            merge.plan(Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,)))
-        )
+            one.destination.rollback()
+            pages = resumption.break_off(error)
+        except IngestrError as failure:
+            log.debug("%s", failure)
+        else:
+            if pages:
+                what = f"{pages} complete pages of {one.stream.source_object} are kept"
+                one.note(f"{what}: the next run goes on from there")
+        raise
 
-    stream = one.stream
+
+def _tally(one: Run, plan: _Plan, resumed: datetime | None, in_source: int | None) -> Tally:
+    """Count both sides, and bring them together."""
+    if not plan.compared:
+        return Tally(0, in_source, count_rows(one.destination, one.target))
+    state = plan.state
+    known = state.cursor_value if state is not None and state.cursor_field == plan.chosen.cursor_field else None
+    since = known or resumed
+    return _reconcile(one, plan, one.options.deletes, since - LOOKBACK if since else None, in_source)
+
+
+def _reconcile(one: Run, plan: _Plan, deletes: Deletes, since: datetime | None, in_source: int | None) -> Tally:
+    stream, chosen, names = one.stream, plan.chosen, plan.columns.read
     columns = LiveColumns(
         key=names[chosen.primary_key[0]],
         created=names.get(stream.created_field or ""),
@@ -271,17 +294,38 @@ def _compare(one: _Run, chosen: Selection, names: dict[str, str], upper: datetim
         deleted=names.get(stream.deleted_field or ""),
         loaded_at=None if one.options.no_load_timestamp else LOADED_AT,
     )
-    return Comparison(one.destination, stream, one.target, columns, upper, one.began, read_rows)
-
-
-def _reconcile(one: _Run, both: Comparison, since: datetime | None, in_source: int | None) -> Tally:
-    tally = reconcile(both, since, one.options.deletes, in_source)
-    if one.options.deletes is Deletes.HARD:
+    both = Comparison(
+        one.destination,
+        stream,
+        one.target,
+        columns,
+        plan.upper,
+        one.began,
+        one.quarantine,
+        lambda keys: merge_rows(one, chosen, names, keys),
+    )
+    tally = reconcile(both, since, deletes, in_source)
+    if deletes is Deletes.HARD:
         one.destination.execute(remove_deleted(both))
     return tally
 
 
-def _choose_window(one: _Run, chosen: Selection, state: StreamState | None, upper: datetime) -> Window | None:
+def _remember(one: Run, plan: _Plan) -> Statements:
+    """Statements that keep how far the target has been read, and its columns."""
+    statements: Statements = []
+    if plan.rewrite or not plan.partial or plan.state is None:
+        reached = plan.chosen.cursor_field is not None and not plan.partial
+        state = StreamState(
+            one.stream.source_object,
+            one.source.identity,
+            plan.chosen.cursor_field if reached else None,
+            plan.upper if reached else None,
+        )
+        statements += system.write_state(one.target, state, one.run_id, one.began)
+    return statements + remember_columns(one.target, one.stream, plan.columns, one.options.schema_naming)
+
+
+def _choose_window(one: Run, chosen: Selection, state: StreamState | None, upper: datetime) -> Window | None:
     if one.options.has_interval:
         if chosen.cursor_field is not None:
             return named_interval(one.options, chosen.cursor_field)
@@ -296,11 +340,11 @@ def _choose_window(one: _Run, chosen: Selection, state: StreamState | None, uppe
     return window
 
 
-def _check_same_source(one: _Run, state: StreamState | None, current: pa.Schema | None, *, rewrite: bool) -> None:
+def _check_same_source(one: Run, state: StreamState | None, current: pa.Schema | None, *, rewrite: bool) -> None:
     """A merge into a table of another object or org would mix rows that never belonged together."""
     if state is None or current is None or rewrite:
         return
-    if state.source_object != one.stream.source_object:
+    if state.source_object.lower() != one.stream.source_object.lower():
         raise ConfigurationError(
             f"{one.target} holds {state.source_object}, not {one.stream.source_object}",
             hint="choose another --dest-table, or start again with --full-refresh",
@@ -311,77 +355,3 @@ def _check_same_source(one: _Run, state: StreamState | None, current: pa.Schema 
             f"{one.target} was loaded from the org {state.source_identity}, and this login is at {identity}",
             hint="choose another --dest-table, or start again with --full-refresh",
         )
-
-
-def _fill(one: _Run, chosen: Selection, names: dict[str, str], fields: Iterable[str], window: Window | None) -> None:
-    """Read some fields of all rows into rows that are there already: what no window over changes would bring.
-
-    Adding a field moves no row's timestamp, nor does a formula whose outcome changes.
-    """
-    wanted = tuple(dict.fromkeys(field for field in fields if field in names and field not in chosen.primary_key))
-    if not wanted or (window is None and one.options.sql_limit is None):
-        return
-    one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
-    request = replace_fields(
-        make_request(one.options, chosen, None, {}), fields=(*chosen.primary_key, *wanted), limit=None
-    )
-    _, schema, _ = _stage_once(one, request, names, one.staging)
-    key = tuple(names[name] for name in chosen.primary_key)
-    current = one.destination.columns(one.target)
-    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
-    one.destination.execute(merge.fill(load))
-
-
-def _already_wider(chosen: Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
-    """Integer fields that an earlier run found to hold fractions: their column is double already."""
-    have = {f.name.lower(): f.type for f in current}
-    return {
-        column.name: pa.float64()
-        for column in chosen.columns
-        if column.type == pa.int64() and have.get(names[column.name].lower()) == pa.float64()
-    }
-
-
-def _stage(one: _Run, request: ReadRequest, names: dict[str, str], staging: TableRef) -> tuple[int, TableSchema, str]:
-    """Read everything into the staging table; again, with a wider type, when a value needs one."""
-    while True:
-        try:
-            return _stage_once(one, request, names, staging)
-        except ColumnWidenedError as error:
-            one.destination.rollback()
-            request = replace_fields(request, widened={**request.widened, error.field: error.to})
-            one.note(
-                f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
-            )
-
-
-def _stage_once(
-    one: _Run, request: ReadRequest, names: dict[str, str], staging: TableRef
-) -> tuple[int, TableSchema, str]:
-    one.progress.phase(f"reading {one.stream.source_object}")
-    rows = one.stream.read(request)
-    schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
-    with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
-        one.destination.execute([create_schema(one.target.schema)])
-        loaded = one.destination.load(stream, staging)
-    if loaded != stream.rows:
-        raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {staging}")
-    return loaded, schema, rows.origin
-
-
-def _check_keys(one: _Run, load: Load) -> tuple[Load, int]:
-    """Refuse null keys, and let the newest of several rows of one key win."""
-    if not load.primary_key:
-        return load, 0
-    census = one.destination.query(key_census(load))[0]
-    keys = ", ".join(load.primary_key)
-    if census["null_keys"]:
-        raise DestinationError(
-            f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
-        )
-    duplicates = int(census["rows"]) - int(census["distinct_keys"])
-    if duplicates:
-        load, statements = deduplicate(load)
-        one.destination.execute(statements)
-        one.note(f"{duplicates} rows repeat a key ({keys}); the newest of each is kept")
-    return load, duplicates

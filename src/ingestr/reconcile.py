@@ -18,8 +18,9 @@ from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import IncompleteReadError
+from ingestr.quarantine import Quarantine
 from ingestr.sources.base import ReadRequest, Stream
-from ingestr.strategies.base import Statements, column, drop, identifier, sql_type
+from ingestr.strategies.base import Statements, column, count_rows, drop, identifier, sql_type
 
 log = logging.getLogger("ingestr")
 
@@ -48,6 +49,7 @@ class Comparison:
         columns: what tells live rows.
         upper: the moment at which both sides are counted: the end of the run's window.
         loaded_at: stamped on rows that are marked as deleted.
+        quarantine: rows that the target lacks because they cannot be had.
         read_rows: reads rows of these keys (all rows if None) and merges them into the target.
     """
 
@@ -57,6 +59,7 @@ class Comparison:
     columns: LiveColumns
     upper: datetime
     loaded_at: datetime
+    quarantine: Quarantine
     read_rows: Callable[[tuple[str, ...] | None], None]
 
     def live(self) -> exp.Expr:
@@ -70,10 +73,22 @@ class Comparison:
             conditions.append(exp.or_(there, column(columns.changed) >= upper) if columns.changed else there)
         return exp.and_(*conditions)
 
+    def known(self) -> exp.Select:
+        """A query for the keys of those rows."""
+        return exp.select(column(self.columns.key)).from_(self.target.to_table()).where(self.live())
+
     def count_target(self) -> int:
         """Live rows of the target."""
-        rows = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(self.target.to_table()).where(self.live())
-        return int(self.destination.query(rows)[0]["n"])
+        return count_rows(self.destination, self.target, self.live())
+
+    def count_lacking(self) -> int:
+        """Rows that the target lacks because they are in quarantine."""
+        ids = self.quarantine.ids()
+        if ids is None:
+            return 0
+        lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
+        lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
+        return int(self.destination.query(lacking)[0]["n"])
 
 
 @dataclass(frozen=True)
@@ -105,13 +120,15 @@ def reconcile(both: Comparison, since: datetime | None, deletes: Deletes, in_sou
         if listed:
             gone += _with_ids(both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids)))
     in_destination = both.count_target()
-    if in_source is not None and in_source != in_destination:
+    if in_source is not None and in_source != in_destination + both.count_lacking():
         log.info("%s live rows in Salesforce, %s in %s: comparing Ids", in_source, in_destination, both.target)
         swept, vanished = _sweep(both)
         in_source, gone, in_destination = swept, gone + vanished, both.count_target()
-        if in_source != in_destination:
+        if in_source != in_destination + (lacking := both.count_lacking()):
+            apart = f" and {lacking} in quarantine" if lacking else ""
             raise IncompleteReadError(
-                f"Salesforce has {in_source} live rows, {both.target} {in_destination}, even after comparing all Ids",
+                f"Salesforce has {in_source} live rows, {both.target} {in_destination}{apart}, "
+                "even after comparing all Ids",
                 hint="run again; if it stays so, start again with --full-refresh",
             )
     return Tally(gone, in_source, in_destination)
@@ -132,21 +149,26 @@ def _sweep(both: Comparison) -> tuple[int, int]:
         def compare(swept: exp.Table) -> tuple[int, int]:
             there = exp.select(column("id")).from_(swept)
             mine = column(both.columns.key)
-            known = exp.select(mine).from_(both.target.to_table()).where(both.live())
-            missing = exp.select(column("id")).from_(swept.copy()).where(exp.not_(column("id").isin(query=known)))
+            missing = exp.select(column("id")).from_(swept.copy())
+            missing = missing.where(exp.not_(column("id").isin(query=both.known())))
+            both.destination.execute(both.quarantine.keep_only(there))
+            if (apart := both.quarantine.ids()) is not None:
+                missing = missing.where(exp.not_(column("id").isin(query=apart)))
             absent = tuple(row["id"] for row in both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1)))
-            gone = exp.select(mine.copy()).from_(both.target.to_table()).where(both.live())
-            gone = gone.where(exp.not_(mine.copy().isin(query=there)))
+            gone = both.known().where(exp.not_(mine.isin(query=there.copy())))
             vanished = _mark_deleted(both, gone)
             if absent:
                 log.info(
                     "reading %s rows that the table lacks", "all" if len(absent) > _MOST_SINGLE_ROWS else len(absent)
                 )
                 both.read_rows(None if len(absent) > _MOST_SINGLE_ROWS else absent)
-            total = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(swept.copy())
-            return int(both.destination.query(total)[0]["n"]), vanished
+            return count_rows(both.destination, _ids_table(both)), vanished
 
         return _with_staged(both, stream, compare)
+
+
+def _ids_table(both: Comparison) -> TableRef:
+    return TableRef(both.target.schema, f"_ingestr_ids_{both.target.name}")
 
 
 def _mark_deleted(both: Comparison, ids: exp.Query) -> int:
@@ -155,8 +177,7 @@ def _mark_deleted(both: Comparison, ids: exp.Query) -> int:
     those: exp.Expr = column(columns.key).isin(query=ids)
     if columns.deleted:
         those = exp.and_(those, exp.not_(exp.func("COALESCE", column(columns.deleted), exp.false())))
-    count = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table).where(those)
-    number = int(both.destination.query(count)[0]["n"])
+    number = count_rows(both.destination, both.target, those)
     if number and columns.deleted:
         values: dict[str, exp.Expr] = {columns.deleted: exp.true()}
         if columns.loaded_at:
@@ -178,7 +199,7 @@ def _with_staged(
     both: Comparison, stream: RecordStream, use: Callable[[exp.Table], tuple[int, int]]
 ) -> tuple[int, int]:
     """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
-    staging = TableRef(both.target.schema, f"_ingestr_ids_{both.target.name}")
+    staging = _ids_table(both)
     renamed = TableSchema((Column("id", pa.string()),))
     batches = (pa.RecordBatch.from_arrays(batch.columns, schema=renamed.arrow) for batch in stream)
     both.destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.secret import Secret
 from ingestr.destinations.base import Destination
@@ -49,10 +50,17 @@ def _load(entries: dict[str, Entry], scheme: str, role: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def open_source(uri: Secret, clock: Clock) -> Source:
-    """The source that a URI names; connects to nothing yet."""
+def open_source(uri: Secret, clock: Clock, budget: ApiBudget | None = None) -> Source:
+    """The source that a URI names; connects to nothing yet.
+
+    Args:
+        uri: as the user wrote it.
+        clock: time and waiting.
+        budget: a bound on API calls, if there is one.
+    """
     parsed = parse_uri(uri.reveal(), role="source")
-    source: Source = _load(SOURCES, parsed.scheme, "source")(parsed.authority, parsed.path, parsed.parameters, clock)
+    kind = _load(SOURCES, parsed.scheme, "source")
+    source: Source = kind(parsed.authority, parsed.path, parsed.parameters, clock, budget)
     return source
 
 

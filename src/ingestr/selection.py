@@ -1,5 +1,6 @@
 """What to read of a stream: settled between what it offers and what the user wants. Knows no destination."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from ingestr.core.schema import Column, TableSchema, find_column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError, UnknownNameError
 from ingestr.options import ReadOptions
-from ingestr.sources.base import ReadRequest, Stream
+from ingestr.sources.base import Checkpoint, ReadRequest, RejectedRow, Stream
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,15 @@ def named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
 
 
 def make_request(
-    options: ReadOptions, chosen: Selection, window: Window | None, widened: dict[str, pa.DataType]
+    options: ReadOptions,
+    chosen: Selection,
+    window: Window | None,
+    widened: dict[str, pa.DataType],
+    *,
+    reject: Callable[[RejectedRow], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> ReadRequest:
-    """The read of a selection."""
+    """The read of a selection; the last two as in ``ReadRequest``."""
     return ReadRequest(
         fields=tuple(column.name for column in chosen.columns),
         window=window,
@@ -80,4 +87,6 @@ def make_request(
         page_size=options.page_size,
         parallelism=options.extract_parallelism,
         widened=widened,
+        reject=reject,
+        checkpoint=checkpoint,
     )

@@ -162,12 +162,17 @@ def start_slow(org: SimulatedOrg, database: Path) -> "subprocess.Popen[str]":
     org.page_rows = 10
     claim_huge(org, "Lead", times=None)
     org.faults.add(Fault(method="GET", path=r"/results", skip=2, times=1, delay=20))
+    return start(org, database, until="/results$")
+
+
+def start(org: SimulatedOrg, database: Path, *, until: str) -> "subprocess.Popen[str]":
+    """A run of which the org has seen a request."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ingestr", *arguments(org, database, "lead")],
         cwd=database.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not [r for r in org.requests if r.path.endswith("/results")]:
+    while not [r for r in org.requests if re.search(until, r.path)]:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -177,7 +182,7 @@ def start_slow(org: SimulatedOrg, database: Path) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_the_target_as_it_was(org: SimulatedOrg, database: Path, number: signal.Signals) -> None:
-    """Ctrl-C in the middle: exit 130 within moments, one line, the old table, no job left at Salesforce."""
+    """Ctrl-C in the middle: exit 130 within moments, the old table; the next run goes on, and leaves no job."""
     assert command(*arguments(org, database, "lead"), cwd=database.parent).returncode == 0
     before = loaded(database)
     process = start_slow(org, database)
@@ -189,8 +194,32 @@ def test_an_interrupt_leaves_the_target_as_it_was(org: SimulatedOrg, database: P
     assert "interrupted" in err
     assert "Traceback" not in err
     assert out == ""
+    assert re.search(r"complete pages of Lead are kept: the next run goes on from there", err)
     assert loaded(database).equals(before)
+    [job] = org.live_jobs
+    org.faults.clear()
+    asked = len(org.requests)
+    done = command(*arguments(org, database, "lead"), cwd=database.parent)
+    assert done.returncode == 0, done.stderr
+    assert "going on with the run that was broken off" in done.stderr
+    fetched = {(r.path, r.query) for r in org.requests if r.path.endswith(f"{job}/results")}
+    again = {(r.path, r.query) for r in org.requests[asked:] if r.path.endswith("/results")}
+    assert 0 < len(again) < len(fetched)
     assert org.live_jobs == []
+    assert_same(loaded(database), expected(org, "Lead", deleted=False))
+
+
+def test_an_interrupt_before_the_first_page_leaves_no_job(org: SimulatedOrg, database: Path) -> None:
+    """Where nothing was downloaded there is nothing to keep: the job is aborted and removed."""
+    claim_huge(org, "Lead", times=None)
+    org.job_polls = 1_000
+    process = start(org, database, until=r"/jobs/query/")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "kept" not in err
+    assert org.live_jobs == []
+    assert table_names(database) == []
 
 
 def test_a_killed_run_is_followed_by_a_good_one(org: SimulatedOrg, database: Path) -> None:

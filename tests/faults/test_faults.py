@@ -232,13 +232,24 @@ def test_a_job_that_never_ends_is_given_up_after_a_day(bulk_org: SimulatedOrg, d
     assert bulk_org.live_jobs == []
 
 
-def test_a_query_locator_that_dies_is_an_error(org: SimulatedOrg, database: Path) -> None:
-    """Salesforce may drop a query between two pages: what was read is not enough, so nothing is written."""
+def test_a_query_locator_that_dies_costs_a_new_query(org: SimulatedOrg, database: Path) -> None:
+    """Salesforce may drop a query between two pages: the rows behind the last Id are asked for anew."""
+    body = error_body("INVALID_QUERY_LOCATOR", "invalid query locator")
+    org.grow("Account", 500)
+    org.faults.add(Fault(method="GET", path=r"/query/01g", times=None, status=400, headers=JSON_HEADERS, body=body))
+    ingest(org, "account", database, page_size=200)
+    assert_same(loaded(database), expected(org, "Account", deleted=True))
+    queries = [r.query for r in org.requests if "Id+%3E+%27" in r.query or "Id%20%3E%20%27" in r.query]
+    assert len(queries) == 2
+
+
+def test_a_query_locator_that_dies_on_an_unordered_query_is_an_error(org: SimulatedOrg, database: Path) -> None:
+    """With a limit nobody can tell which rows are still to come: nothing is written."""
     body = error_body("INVALID_QUERY_LOCATOR", "invalid query locator")
     org.grow("Account", 500)
     org.faults.add(Fault(method="GET", path=r"/query/01g", times=None, status=400, headers=JSON_HEADERS, body=body))
     with pytest.raises(RequestRefusedError, match="INVALID_QUERY_LOCATOR") as caught:
-        ingest(org, "account", database, page_size=200)
+        ingest(org, "account", database, page_size=200, sql_limit=450)
     assert "run again" in str(caught.value.hint)
     assert table_names(database) == []
 

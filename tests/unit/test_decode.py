@@ -19,7 +19,7 @@ def one(type_: pa.DataType, *cells: str) -> list[Any]:
     """Cells of one column, decoded from CSV."""
     lines = [f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in cells]
     page = "\n".join(['"x"', *lines, ""])
-    values: list[Any] = decode_csv(page.encode(), pa.schema([("x", type_)])).column("x").to_pylist()
+    values: list[Any] = decode_csv(page.encode(), pa.schema([("x", type_)])).table.column("x").to_pylist()
     return values
 
 
@@ -39,7 +39,7 @@ def test_an_empty_cell_is_null_whatever_its_quotes() -> None:
     """Salesforce stores no empty text: quoted or bare, an empty cell is null in every type."""
     for type_ in set(ARROW_TYPES.values()):
         page = b'"x","y"\n"",\n,""\n'
-        table = decode_csv(page, pa.schema([("x", type_), ("y", pa.string())]))
+        table = decode_csv(page, pa.schema([("x", type_), ("y", pa.string())])).table
         assert table.to_pylist() == [{"x": None, "y": None}] * 2
 
 
@@ -104,7 +104,7 @@ def test_a_value_of_the_wrong_type_is_named(type_: pa.DataType, text: str) -> No
 def test_columns_are_matched_by_name() -> None:
     """Older versions send columns in alphabetical order; extra ones do not matter, a missing one does."""
     schema = pa.schema([("b", pa.int64()), ("a", pa.string())])
-    assert decode_csv(b'"a","z","b"\n"x","?","1"\n', schema).to_pylist() == [{"b": 1, "a": "x"}]
+    assert decode_csv(b'"a","z","b"\n"x","?","1"\n', schema).table.to_pylist() == [{"b": 1, "a": "x"}]
     with pytest.raises(IncompleteReadError, match="lacks a column"):
         decode_csv(b'"a","z"\n"x","?"\n', schema)
 
@@ -112,7 +112,7 @@ def test_columns_are_matched_by_name() -> None:
 @pytest.mark.parametrize("page", [b"", b"\n", b'"x"\n', b'"x"', b'"x"\r\n'])
 def test_an_empty_page_has_no_rows(page: bytes) -> None:
     """A job without rows answers nothing, or a header with or without a line end."""
-    table = decode_csv(page, pa.schema([("x", pa.int64())]))
+    table = decode_csv(page, pa.schema([("x", pa.int64())])).table
     assert table.num_rows == 0
     assert table.schema.field("x").type == pa.int64()
 
@@ -121,7 +121,7 @@ def test_nul_is_dropped() -> None:
     """Databases refuse NUL in text; what stands around it stays."""
     assert one(pa.string(), "a\0b", "\0") == ["ab", None]
     records = loads_as_text(b'[{"x":"a\\u0000b"}]')
-    assert decode_json(records, pa.schema([("x", pa.string())])).to_pylist() == [{"x": "ab"}]
+    assert decode_json(records, pa.schema([("x", pa.string())])).table.to_pylist() == [{"x": "ab"}]
 
 
 def test_a_cell_larger_than_any_reader_default() -> None:
@@ -139,13 +139,13 @@ def test_a_torn_page_is_incomplete() -> None:
 def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
     """JSON can carry what UTF-8 cannot."""
     records = loads_as_text(b'[{"x":"a\\ud83d"},{"x":"\\ud83d\\ude42"}]')
-    assert decode_json(records, pa.schema([("x", pa.string())])).column("x").to_pylist() == ["a\ufffd", "🙂"]
+    assert decode_json(records, pa.schema([("x", pa.string())])).table.column("x").to_pylist() == ["a\ufffd", "🙂"]
 
 
 def test_numbers_in_a_text_column_keep_their_spelling() -> None:
     """An anyType value is the same text through JSON as through CSV."""
     records = loads_as_text(b'[{"x":1.2345678E7},{"x":37},{"x":true},{"x":null},{"x":"s"}]')
-    decoded = decode_json(records, pa.schema([("x", pa.string())])).column("x").to_pylist()
+    decoded = decode_json(records, pa.schema([("x", pa.string())])).table.column("x").to_pylist()
     assert decoded == ["1.2345678E7", "37", "true", None, "s"]
 
 
@@ -178,8 +178,8 @@ def test_csv_and_json_give_the_same_table(rows: list[dict[str, Any]]) -> None:
         return '"' + text.replace('"', '""') + '"'
 
     page = "\n".join(['"s","i","d","b"', *(",".join(cell(row[name]) for name in schema.names) for row in rows), ""])
-    from_csv = decode_csv(page.encode(), schema)
-    from_json = decode_json(loads_as_text(json.dumps(rows).encode()), schema)
+    from_csv = decode_csv(page.encode(), schema).table
+    from_json = decode_json(loads_as_text(json.dumps(rows).encode()), schema).table
     expected = pa.Table.from_pylist([{**row, "s": row["s"] or None} for row in rows], schema=schema)
     assert from_csv.equals(expected)
     assert from_json.equals(expected)

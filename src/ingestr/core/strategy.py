@@ -16,3 +16,16 @@ class Deletes(StrEnum):
     SOFT = "soft"
     HARD = "hard"
     IGNORE = "ignore"
+
+
+class SchemaContract(StrEnum):
+    """What a table that exists does with fields that are new and values that its columns do not hold.
+
+    ``evolve`` adds and widens columns, ``freeze`` refuses the run, ``discard_row`` leaves such rows out and
+    ``discard_value`` such values.
+    """
+
+    EVOLVE = "evolve"
+    FREEZE = "freeze"
+    DISCARD_ROW = "discard_row"
+    DISCARD_VALUE = "discard_value"

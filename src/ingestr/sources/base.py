@@ -1,7 +1,9 @@
 """The roles of a source: what the pipeline asks of it, whatever the platform."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -10,6 +12,43 @@ from ingestr.core.cursor import Window
 from ingestr.core.schema import TableSchema
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that cannot be had as declared.
+
+    Args:
+        key: the row's primary key, if it is known.
+        field: the field whose value does not fit, or None where the source cannot give the row at all.
+        value: the value as it came, its beginning at least.
+        reason: what is wrong.
+    """
+
+    key: str | None
+    field: str | None
+    value: str | None
+    reason: str
+
+
+@dataclass
+class Checkpoint:
+    """What makes a read one that a later run can take up where a killed one left it.
+
+    Args:
+        token: the source's own word for a read that was broken off, or None before there is one.
+        folder: where the source may keep what it has until ``Stream.discard``.
+        remember: keeps the token for the next run.
+    """
+
+    token: str | None
+    folder: Path
+    remember: Callable[[str], None]
+
+    def begin(self, token: str) -> None:
+        """There is something to take up from now on."""
+        self.token = token
+        self.remember(token)
 
 
 @dataclass(frozen=True)
@@ -26,6 +65,8 @@ class ReadRequest:
         widened: fields whose values need a wider type than declared.
         live_before: only rows that were created before this moment and are not deleted; archived ones are live.
         keys: only rows of these primary keys.
+        reject: told of rows that do not fit the declared types; None makes them errors.
+        checkpoint: makes the read one that can be taken up later; None makes it leave nothing behind.
     """
 
     fields: tuple[str, ...]
@@ -37,6 +78,8 @@ class ReadRequest:
     widened: dict[str, pa.DataType] = field(default_factory=dict)
     live_before: datetime | None = None
     keys: tuple[str, ...] | None = None
+    reject: Callable[[RejectedRow], None] | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +148,15 @@ class Stream(Protocol):
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""
+
+    def can_resume(self, token: str) -> bool:
+        """Whether a read that was broken off can still be taken up by a request with this token."""
+
+    def kept_pages(self, token: str, folder: Path) -> int:
+        """How many complete pages a read with this token has left in the folder."""
+
+    def discard(self, token: str, folder: Path) -> None:
+        """Remove what a read with a checkpoint has left, here and at the source; that failing is no failure."""
 
 
 class Source(Protocol):

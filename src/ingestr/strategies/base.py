@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.schema import AddColumn, SchemaChange, TableSchema, WidenColumn, diff, normal_type
-from ingestr.destinations.base import TableRef
+from ingestr.destinations.base import Destination, TableRef
 
 Statements = list[exp.Expr]
 
@@ -108,6 +108,12 @@ def evolved(load: Load) -> pa.Schema:
     for change in diff(load.current, load.staged) if load.current is not None else []:
         current[change.name.lower()] = (change.name, change.type)
     return pa.schema(list(current.values()))
+
+
+def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None = None) -> int:
+    """Rows of a table, or those of them for which a condition is true."""
+    counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table.to_table())
+    return int(destination.query(counted if where is None else counted.where(where))[0]["n"])
 
 
 def key_census(load: Load) -> exp.Query:

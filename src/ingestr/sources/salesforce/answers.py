@@ -18,6 +18,7 @@ from ingestr.errors import (
 )
 
 TRANSIENT_STATUS = frozenset({406, 420, 429, 500, 502, 503, 504})
+NUMERIC_OVERFLOW = "Numeric Overflow"
 _TRANSIENT_FAULTS = frozenset({"SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION", "API_CURRENTLY_DISABLED"})
 
 
@@ -85,10 +86,15 @@ def is_transient(response: httpx.Response) -> bool:
     if "xml" in response.headers.get("Content-Type", "").lower():
         return any(error.code in _TRANSIENT_FAULTS for error in errors)
     if response.status_code in TRANSIENT_STATUS:
-        return True
+        return not _is_overflow(errors)
     if response.status_code == 403:
         return any(e.code == "REQUEST_LIMIT_EXCEEDED" and e.message.startswith("Concurrent") for e in errors)
     return response.status_code < 300 and is_html(response)
+
+
+def _is_overflow(errors: list[ApiError]) -> bool:
+    """UNKNOWN_EXCEPTION mostly passes; not where Salesforce cannot write a number of some row."""
+    return any(error.code == "UNKNOWN_EXCEPTION" and NUMERIC_OVERFLOW in error.message for error in errors)
 
 
 class _Text(HTMLParser):
@@ -152,7 +158,7 @@ def error_of(response: httpx.Response, doing: str) -> IngestrError:
         )
     if code in ("LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
         return QuotaError(message, hint="a limit of the Bulk API is reached; it refills over 24 hours")
-    if status in TRANSIENT_STATUS:
+    if status in TRANSIENT_STATUS and not _is_overflow(errors):
         return SourceUnavailableError(message, hint="Salesforce is unwell; run again later")
     if status == 401:
         return AuthenticationError(message, hint="check the login in the source URI")

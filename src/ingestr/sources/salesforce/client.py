@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 
 import httpx
 
+from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
-from ingestr.errors import SourceError
+from ingestr.errors import QuotaError, SourceError
 from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
 from ingestr.sources.salesforce.auth import Session, SessionAuth
@@ -33,7 +34,8 @@ _USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 class SalesforceClient:
     """The API of one org, for any number of threads; logs in at its first call."""
 
-    def __init__(self, config: SalesforceConfig, clock: Clock) -> None:
+    def __init__(self, config: SalesforceConfig, clock: Clock, budget: ApiBudget | None = None) -> None:
+        self._budget = budget
         host = httpx.URL(config.login_url).host
         transport = RetryTransport(make_connections(trust_environment=not is_loopback(host)), clock, is_transient)
         headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
@@ -125,6 +127,8 @@ class SalesforceClient:
 
     def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
         extensions = {"timeout": TIMEOUT.as_dict(), **options.pop("extensions", {})}
+        if counts and not extensions.get("once"):
+            self._check_budget()
         options = {name: value for name, value in options.items() if value is not None}
         # The host is a placeholder: signing puts the session's instance in its place.
         request = self._http.build_request(method, f"https://instance{path}", extensions=extensions, **options)
@@ -137,6 +141,16 @@ class SalesforceClient:
             answer.read()
             raise error_of(answer, doing)
         return answer
+
+    def _check_budget(self) -> None:
+        """Stop before the call that would take what others need; cleaning up is always allowed."""
+        usage, budget = self._usage, self._budget
+        if budget is not None and budget.is_used_up(usage.calls, usage.used, usage.limit):
+            of_all = f" and the org has used {usage.used:,} of {usage.limit:,}" if usage.used and usage.limit else ""
+            raise QuotaError(
+                f"--api-budget {budget} is used up: this run has made {usage.calls:,} API calls{of_all}",
+                hint="run again when fewer calls of the last 24 hours count, or allow more",
+            )
 
     def _note(self, answer: httpx.Response, *, counts: bool) -> None:
         with self._usage_lock:

@@ -5,7 +5,8 @@ functions, so that a table is the same whichever API served it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,28 +15,50 @@ from pyarrow import csv
 
 from ingestr.core.schema import ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
+from ingestr.sources.base import RejectedRow
 
 # Small blocks keep memory low; a row longer than a block makes the page be read again as one block.
 _BLOCK_BYTES = 2 << 20
 _PARSE = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
 _TIME = pa.time64("us")
+_LONGEST_VALUE = 1_000
 
 
-def decode_csv(page: bytes, schema: pa.Schema) -> pa.Table:
+@dataclass(frozen=True)
+class Decoded:
+    """A page's rows: those of the declared types, and those that have a value which does not fit.
+
+    Args:
+        table: the good rows.
+        rejected: one entry for each value that does not fit.
+        rows: how many rows the page had, good and rejected.
+    """
+
+    table: pa.Table
+    rejected: tuple[RejectedRow, ...]
+    rows: int
+
+
+def decode_csv(page: bytes, schema: pa.Schema, *, collect: bool = False) -> Decoded:
     """A page of Bulk results as a table of ``schema``, columns matched by name.
 
     An empty cell is null whatever its quotes, as Salesforce stores no empty text; every other text is data.
 
+    Args:
+        page: CSV with a header row.
+        schema: the columns wanted.
+        collect: set rows aside whose values do not fit, rather than to fail.
+
     Raises:
         IncompleteReadError: the page is cut short, or its header is not the one asked for.
         ColumnWidenedError: an integer column holds fractions.
-        DecodeError: a value does not fit its type; says which.
+        DecodeError: a value does not fit its type, and rows are not collected; says which.
     """
     if b"\0" in page:
         # Databases do not take NUL in text, and Salesforce lets it in by accident only.
         page = page.replace(b"\0", b"")
     if not page.strip():
-        return schema.empty_table()
+        return Decoded(schema.empty_table(), (), 0)
     if not page.endswith(b"\n"):
         page += b"\n"
     # Times end in Z, which Arrow's reader does not take: they are read as text and cast.
@@ -48,7 +71,7 @@ def decode_csv(page: bytes, schema: pa.Schema) -> pa.Table:
             table = _read_csv(page, text)
         except pa.ArrowInvalid as error:
             raise IncompleteReadError(f"a page of results is broken: {error}") from None
-    return cast_table(table, schema)
+    return cast_table(table, schema, collect=collect)
 
 
 def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
@@ -83,10 +106,10 @@ def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
         raise IncompleteReadError(f"a page of results lacks a column that was asked for: {error}") from None
 
 
-def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema, *, collect: bool = False) -> Decoded:
     """Records of a REST page as a table of ``schema``.
 
-    Numbers must come as the text that was on the wire (``loads_as_text`` keeps it).
+    Numbers must come as the text that was on the wire (``loads_as_text`` keeps it). ``collect`` as for CSV.
 
     Raises:
         IncompleteReadError: a record lacks a field that was asked for.
@@ -98,7 +121,7 @@ def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Tabl
         except KeyError:
             raise IncompleteReadError(f"a record lacks the field {field.name} that was asked for") from None
         arrays.append(_text_array(values))
-    return cast_table(pa.table(arrays, names=schema.names), schema)
+    return cast_table(pa.table(arrays, names=schema.names), schema, collect=collect)
 
 
 def loads_as_text(body: bytes) -> Any:
@@ -125,20 +148,41 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def cast_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def cast_table(table: pa.Table, schema: pa.Schema, *, collect: bool = False) -> Decoded:
     """Columns of text, or already of the right type, as ``schema`` says."""
+    rejected: list[RejectedRow] = []
+    bad: set[int] = set()
     columns = []
     for field in schema:
         column = table.column(field.name)
-        columns.append(column if column.type == field.type else _cast(column, field, table))
-    return pa.table(columns, schema=schema)
+        try:
+            columns.append(column if column.type == field.type else _convert(column, field))
+        except pa.ArrowInvalid:
+            for place in _misfits(column, field):
+                if not collect:
+                    raise _bad_value(table, field, place) from None
+                bad.add(place)
+                value = column[place].as_py()[:_LONGEST_VALUE]
+                rejected.append(RejectedRow(_id_of(table, place), field.name, value, f"not a value of {field.type}"))
+    if not bad:
+        return Decoded(pa.table(columns, schema=schema), (), table.num_rows)
+    good = table.filter(pa.array(place not in bad for place in range(table.num_rows)))
+    return Decoded(cast_table(good, schema).table, tuple(rejected), table.num_rows)
 
 
-def _cast(column: pa.ChunkedArray, field: pa.Field, table: pa.Table) -> pa.ChunkedArray:
-    try:
-        return _convert(column, field)
-    except pa.ArrowInvalid:
-        raise _bad_value(column, field, table) from None
+def _misfits(column: pa.ChunkedArray, field: pa.Field) -> Iterator[int]:
+    """Places of the values that cannot be converted, in order, by halving what fails."""
+    parts = [(0, len(column))]
+    while parts:
+        first, size = parts.pop()
+        try:
+            _convert(column.slice(first, size), field)
+        except pa.ArrowInvalid:
+            if size == 1:
+                yield first
+            else:
+                half = size // 2
+                parts += [(first + half, size - half), (first, half)]
 
 
 def _convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
@@ -167,19 +211,15 @@ def _to_integer(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         raise ColumnWidenedError(field.name, pa.float64()) from None
 
 
-def _bad_value(column: pa.ChunkedArray, field: pa.Field, table: pa.Table) -> DecodeError:
-    """Name the first value that does not fit, and its row's Id, so that somebody can look it up."""
-    first, size = 0, len(column)
-    while size > 1:
-        half = size // 2
-        try:
-            _convert(column.slice(first, half), field)
-        except pa.ArrowInvalid:
-            size = half
-        else:
-            first, size = first + half, size - half
-    row = table.column("Id")[first].as_py() if "Id" in table.column_names else f"number {first + 1} of its page"
+def _id_of(table: pa.Table, place: int) -> str | None:
+    return table.column("Id")[place].as_py() if "Id" in table.column_names else None
+
+
+def _bad_value(table: pa.Table, field: pa.Field, place: int) -> DecodeError:
+    """Name the value that does not fit, and its row's Id, so that somebody can look it up."""
+    row = _id_of(table, place) or f"number {place + 1} of its page"
+    value = table.column(field.name)[place].as_py()[:80]
     return DecodeError(
-        f"{field.name} of row {row} is {column[first].as_py()[:80]!r}, which is no {field.type}",
+        f"{field.name} of row {row} is {value!r}, which is no {field.type}",
         hint=f"leave the field out: --sql-exclude-columns {field.name}",
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ingestr.core.strategy import WriteStrategy
 
 SYSTEM_TIMESTAMP = "SystemModstamp"
+# What tells changed rows, the best first: the last two tell new rows only, of objects whose rows do not change.
+TIMESTAMPS = (SYSTEM_TIMESTAMP, "LastModifiedDate", "CreatedDate", "LoginTime")
 CUSTOM_PREFIX = "custom:"
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from ingestr.errors import IncompleteReadError, SourceError
+from ingestr.errors import IncompleteReadError, RequestRefusedError, SourceError
+from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
@@ -38,40 +38,77 @@ class RestQuery:
         """``query``, or ``queryAll`` which also gives deleted and archived rows."""
         return "queryAll" if self.include_deleted else "query"
 
+    def after(self, row_id: str) -> "RestQuery":
+        """The same query for the rows that follow this Id."""
+        return replace(self, where=(*self.where, f"Id > {soql.string_literal(row_id)}"))
+
     def soql(self, fields: Sequence[str]) -> str:
         """The query for some of the fields."""
         return soql.select(self.object_name, fields, where=self.where, order_by=self.order_by, limit=self.limit)
 
 
 class RestRead:
-    """A query whose first page has been asked for, so that the number of rows is known before any is used."""
+    """A query whose first page has been asked for, so that the number of rows is known before any is used.
+
+    Attributes:
+        promised: rows that Salesforce says the query matches.
+        last_id: the Id of the last row that was handed on, or None.
+    """
 
     def __init__(self, client: SalesforceClient, query: RestQuery) -> None:
         self._client = client
         self._query = query
         self._groups = field_groups(query.fields, lambda fields: _fits(client, query, fields))
         self._pages = _pages(client, query, self._groups[0])
-        self._first = next(self._pages)
-        self.promised = int(self._first["totalSize"])
+        self._page: Mapping[str, Any] | None = next(self._pages)
+        self.promised = int(self._page["totalSize"])
+        self.last_id: str | None = None
 
-    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, schema: pa.Schema, reject: Callable[[RejectedRow], None] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """All rows, page by page, checked against the number that Salesforce promised.
+
+        Args:
+            schema: the columns and types wanted.
+            reject: told of rows that do not fit their types; None makes them errors.
 
         Raises:
             IncompleteReadError: other rows came than ``totalSize`` said.
         """
         read = 0
-        for page in chain([self._first], self._pages):
-            records: list[Record] = page["records"]
+        while self._page is not None:
+            records: list[Record] = self._page["records"]
             if len(self._groups) > 1:
                 records = _complete(self._client, self._query, self._groups, records)
-            read += len(records)
-            yield from decode_json(records, schema).to_batches()
+            decoded = decode_json(records, schema, collect=reject is not None)
+            read += decoded.rows
+            for row in decoded.rejected:
+                if reject is not None:
+                    reject(row)
+            yield from decoded.table.to_batches()
+            if records:
+                self.last_id = records[-1].get("Id")
+            self._page = self._next_page(read)
         if read != self.promised:
             raise IncompleteReadError(
                 f"reading {self._query.object_name}: Salesforce promised {self.promised} rows and gave {read}",
                 hint="run again; nothing was written",
             )
+
+    def _next_page(self, read: int) -> Mapping[str, Any] | None:
+        try:
+            return next(self._pages, None)
+        except RequestRefusedError as error:
+            known = self._query.order_by == "Id" and self.last_id is not None and self._query.limit is None
+            if error.code != "INVALID_QUERY_LOCATOR" or not known:
+                raise
+        # Salesforce dropped the query between two pages: what is left of it is asked for anew.
+        rest = self._query.after(self.last_id or "")
+        self._pages = _pages(self._client, rest, self._groups[0])
+        page = next(self._pages)
+        self.promised = read + int(page["totalSize"])
+        return page
 
 
 def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int:
@@ -81,12 +118,16 @@ def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str])
 
 
 def read_by_id(
-    client: SalesforceClient, query: RestQuery, ids: Sequence[str], schema: pa.Schema
+    client: SalesforceClient,
+    query: RestQuery,
+    ids: Sequence[str],
+    schema: pa.Schema,
+    reject: Callable[[RejectedRow], None] | None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of these Ids that still exist."""
     for start in range(0, len(ids), _IDS_PER_QUERY):
         some = replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
-        yield from RestRead(client, some).batches(schema)
+        yield from RestRead(client, some).batches(schema, reject)
 
 
 def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:

@@ -1,0 +1,239 @@
+"""One load: rows are staged, made to fit, checked and written to the target. Knows no platform and no engine."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
+from datetime import datetime
+
+import pyarrow as pa
+
+from ingestr.columns import ColumnNames
+from ingestr.contract import conform
+from ingestr.core.clock import Clock
+from ingestr.core.cursor import Window
+from ingestr.core.schema import ColumnWidenedError, TableSchema
+from ingestr.core.strategy import SchemaContract
+from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
+from ingestr.options import IngestOptions
+from ingestr.progress import Progress
+from ingestr.quarantine import Quarantine
+from ingestr.selection import Selection, make_request
+from ingestr.sources.base import Checkpoint, ReadRequest, Source, Stream
+from ingestr.strategies import merge, replace
+from ingestr.strategies.base import Load, count_rows, create_schema, deduplicate, key_census
+
+
+@dataclass
+class Run:
+    """One run's values that several steps share."""
+
+    options: IngestOptions
+    clock: Clock
+    progress: Progress
+    destination: Destination
+    source: Source
+    stream: Stream
+    target: TableRef
+    run_id: str
+    began: datetime
+    quarantine: Quarantine
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def staging(self) -> TableRef:
+        """Where rows wait until they are all there."""
+        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
+
+    def note(self, text: str) -> None:
+        """Tell the user something, now and in the result."""
+        self.notes.append(text)
+        self.progress.note(text)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the rows of one load, in numbers of rows."""
+
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    origin: str
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.read + other.read,
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.duplicates + other.duplicates,
+            self.origin,
+        )
+
+
+def write(
+    one: Run,
+    chosen: Selection,
+    columns: ColumnNames,
+    window: Window | None,
+    *,
+    rewrite: bool,
+    checkpoint: Checkpoint | None = None,
+) -> Written:
+    """Read a window into the staging table, and from there into the target.
+
+    Args:
+        one: the run.
+        chosen: what to read, and by which keys.
+        columns: where each field goes.
+        window: rows to read, or None for all.
+        rewrite: the rows become the table, rather than to be merged into it.
+        checkpoint: makes the read one that can be taken up.
+
+    Raises:
+        IncompleteReadError, DestinationError: numbers of rows that should be the same differ.
+    """
+    destination, names = one.destination, columns.read
+    current = destination.columns(one.target)
+    widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
+    request = make_request(one.options, chosen, window, widened, reject=one.quarantine.add, checkpoint=checkpoint)
+    rows, schema, origin = _stage(one, request, names, frozen=current is not None)
+    load = Load(
+        target=one.target,
+        staging=one.staging,
+        staged=schema,
+        current=None if rewrite else current,
+        primary_key=tuple(names[key] for key in chosen.primary_key),
+        cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
+        unchanging=(LOADED_AT,),
+        lost=columns.lost,
+    )
+    load, duplicates = _check_keys(one, load)
+    if load.primary_key:
+        one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
+    if current is not None:
+        load = _conform(one, load, current)
+    strategy = replace if rewrite else merge
+    census = destination.query(strategy.census(load))[0]
+    before = 0 if load.current is None else count_rows(destination, one.target)
+    one.progress.phase(f"writing {one.target}")
+    destination.execute(strategy.plan(load))
+    inserted, after = int(census["inserted"]), count_rows(destination, one.target)
+    if after != before + inserted:
+        raise DestinationError(
+            f"{one.target} has {after} rows where {before} and {inserted} new ones were expected",
+            hint="nothing was committed; please report it",
+        )
+    return Written(rows, inserted, int(census["updated"]), int(census["unchanged"]), duplicates, origin)
+
+
+def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[str, ...] | None) -> None:
+    """Read rows of these keys, all rows if None, and merge them into the target."""
+    request = replace_fields(make_request(one.options, chosen, None, {}, reject=one.quarantine.add), keys=keys)
+    try:
+        _, schema, _ = _stage_once(one, request, names)
+    except ColumnWidenedError as error:
+        raise IncompleteReadError(
+            f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
+        ) from error
+    key = tuple(names[name] for name in chosen.primary_key)
+    one.quarantine.write(one.staging, key[0])
+    current = one.destination.columns(one.target)
+    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
+    one.destination.execute(merge.plan(_conform(one, load, current) if current is not None else load))
+
+
+def fill(one: Run, chosen: Selection, names: dict[str, str], fields: Iterable[str]) -> None:
+    """Read some fields of all rows into rows that are there already: what no window over changes would bring.
+
+    Adding a field moves no row's timestamp, nor does a formula whose outcome changes.
+    """
+    wanted = tuple(dict.fromkeys(field for field in fields if field in names and field not in chosen.primary_key))
+    if not wanted:
+        return
+    one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
+    current = one.destination.columns(one.target)
+    widened = {} if current is None else _already_wider(chosen, names, current)
+    request = replace_fields(
+        make_request(one.options, chosen, None, widened, reject=one.quarantine.add),
+        fields=(*chosen.primary_key, *wanted),
+        limit=None,
+    )
+    _, schema, _ = _stage_once(one, request, names)
+    key = tuple(names[name] for name in chosen.primary_key)
+    one.quarantine.write(None, key[0])
+    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
+    one.destination.execute(merge.fill(load))
+
+
+def _already_wider(chosen: Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
+    """Integer fields that an earlier run found to hold fractions: their column is double already."""
+    have = {f.name.lower(): f.type for f in current}
+    return {
+        column.name: pa.float64()
+        for column in chosen.columns
+        if column.name in names and column.type == pa.int64() and have.get(names[column.name].lower()) == pa.float64()
+    }
+
+
+def _stage(one: Run, request: ReadRequest, names: dict[str, str], *, frozen: bool) -> tuple[int, TableSchema, str]:
+    """Read everything into the staging table; again, with a wider type, when a value needs one."""
+    while True:
+        try:
+            return _stage_once(one, request, names)
+        except ColumnWidenedError as error:
+            one.destination.rollback()
+            one.quarantine.forget()
+            if frozen and one.options.schema_contract is SchemaContract.FREEZE:
+                raise ConfigurationError(
+                    f"--schema-contract freeze keeps {one.target} as it is, and {error}",
+                    hint="evolve widens the column, discard_value leaves such values out",
+                ) from None
+            request = replace_fields(request, widened={**request.widened, error.field: error.to})
+            if not frozen or one.options.schema_contract is SchemaContract.EVOLVE:
+                one.note(
+                    f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
+                )
+
+
+def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[int, TableSchema, str]:
+    one.progress.phase(f"reading {one.stream.source_object}")
+    rows = one.stream.read(request)
+    schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
+    with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
+        one.destination.execute([create_schema(one.target.schema)])
+        loaded = one.destination.load(stream, one.staging)
+    if loaded != stream.rows:
+        raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
+    return loaded, schema, rows.origin
+
+
+def _check_keys(one: Run, load: Load) -> tuple[Load, int]:
+    """Refuse null keys, and let the newest of several rows of one key win."""
+    if not load.primary_key:
+        return load, 0
+    census = one.destination.query(key_census(load))[0]
+    keys = ", ".join(load.primary_key)
+    if census["null_keys"]:
+        raise DestinationError(
+            f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
+        )
+    duplicates = int(census["rows"]) - int(census["distinct_keys"])
+    if duplicates:
+        load, statements = deduplicate(load)
+        one.destination.execute(statements)
+        one.note(f"{duplicates} rows repeat a key ({keys}); the newest of each is kept")
+    return load, duplicates
+
+
+def _conform(one: Run, load: Load, current: pa.Schema) -> Load:
+    fitting = conform(one.destination, load, current, one.options.schema_contract, one.quarantine)
+    if fitting.rows:
+        one.note(f"{fitting.rows} rows do not fit the columns of {one.target}: they lie in _ingestr.quarantine")
+    for name, values in fitting.values.items():
+        if values:
+            one.note(f"{values} values of {name} do not fit its column in {one.target}, and are left out")
+    return fitting.load

@@ -1,0 +1,134 @@
+"""Rows that cannot be had as declared: kept apart with what is wrong, so that the others can be loaded."""
+
+from datetime import datetime
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ingestr.core.schema import TIMESTAMP
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.errors import DecodeError
+from ingestr.sources.base import RejectedRow
+from ingestr.strategies.base import Statements, column
+from ingestr.system import SystemTable, about
+
+_TEXT = pa.string()
+TABLE = SystemTable(
+    "quarantine",
+    {
+        "source_object": _TEXT,
+        "row_id": _TEXT,
+        "field": _TEXT,
+        "value": _TEXT,
+        "reason": _TEXT,
+        "run_id": _TEXT,
+        "quarantined_at": TIMESTAMP,
+    },
+)
+
+
+class Quarantine:
+    """What one run sets aside for one target.
+
+    Args:
+        destination: holds the target.
+        target: the table that lacks the rows.
+        source_object: what the table holds.
+        run_id: of this run.
+        now: when the run began.
+        limit: how many rows may be set aside before the run is an error.
+    """
+
+    def __init__(
+        self, destination: Destination, target: TableRef, source_object: str, run_id: str, now: datetime, limit: int
+    ) -> None:
+        self._destination = destination
+        self._target = target
+        self._common: dict[str, object] = {"source_object": source_object, "run_id": run_id, "quarantined_at": now}
+        self._limit = limit
+        self._rows: dict[tuple[str | None, str | None], RejectedRow] = {}
+
+    def add(self, row: RejectedRow) -> None:
+        """Set a row aside.
+
+        Raises:
+            DecodeError: it is one more than the user allows.
+        """
+        self._rows[row.key, row.field] = row
+        if len({key for key, _ in self._rows}) > self._limit:
+            what = f"{row.field} of row {row.key} is {row.value!r}: {row.reason}" if row.field else row.reason
+            more = f"; that makes more than {self._limit} rows that cannot be read" if self._limit else ""
+            fields = ",".join(sorted({field for _, field in self._rows if field}))
+            hint = f"--quarantine-limit {10 * self._limit or 100} sets more rows aside"
+            if fields:
+                hint += f"; --sql-exclude-columns {fields} does without"
+            raise DecodeError(what + more, hint=hint)
+
+    def forget(self) -> None:
+        """Nothing of what was read stays: the read begins again."""
+        self._rows.clear()
+
+    def write(self, whole: TableRef | None, key: str, *, rewrite: bool = False) -> None:
+        """Keep what was set aside since the last call.
+
+        Args:
+            whole: rows that were read with all their columns, and so are out of quarantine.
+            key: their column that holds the row's Id.
+            rewrite: whether the target is replaced, so that what earlier runs set aside means nothing any more.
+        """
+        there = TABLE.exists(self._destination)
+        statements: Statements = []
+        if there and rewrite:
+            statements.append(TABLE.delete(self._target))
+        elif there and whole is not None:
+            ids_of_whole = exp.select(column(key)).from_(whole.to_table())
+            statements.append(TABLE.delete(self._target, column("row_id").isin(query=ids_of_whole)))
+        if self._rows:
+            ids = [exp.convert(key) for key in sorted({key for key, _ in self._rows if key is not None})]
+            if there and ids:
+                statements.append(TABLE.delete(self._target, column("row_id").isin(*ids)))
+            rows = [
+                {"row_id": row.key, "field": row.field, "value": row.value, "reason": row.reason, **self._common}
+                for row in self._rows.values()
+            ]
+            statements += [*TABLE.ensure(), *TABLE.insert(self._target, rows)]
+        self._rows.clear()
+        self._destination.execute(statements)
+
+    def keep(self, staged: TableRef, key: str, field: str, reason: str, condition: exp.Expr) -> Statements:
+        """Statements that set aside staged rows of which ``condition`` is true, for the value in a column of theirs."""
+        row: dict[str, exp.Expr] = {
+            "table_schema": exp.convert(self._target.schema),
+            "table_name": exp.convert(self._target.name),
+            "row_id": exp.cast(column(key), "TEXT"),
+            "field": exp.convert(field),
+            "value": exp.cast(column(field), "TEXT"),
+            "reason": exp.convert(reason),
+        }
+        row |= {
+            name: exp.cast(exp.convert(str(value)), "TIMESTAMPTZ" if isinstance(value, datetime) else "TEXT")
+            for name, value in self._common.items()
+        }
+        rows = exp.select(*row.values()).from_(staged.to_table()).where(condition)
+        return [*TABLE.ensure(), exp.insert(rows, TABLE.ref.to_table(), columns=[exp.to_identifier(n) for n in row])]
+
+    def ids(self) -> exp.Select | None:
+        """A query for the Ids of the rows in quarantine; None where there is no quarantine."""
+        if not TABLE.exists(self._destination):
+            return None
+        known = exp.not_(column("row_id").is_(exp.null()))
+        return exp.select(column("row_id")).distinct().from_(TABLE.ref.to_table()).where(about(self._target), known)
+
+    def keep_only(self, ids: exp.Query) -> Statements:
+        """Statements that release rows which are not among those that the source still has."""
+        if not TABLE.exists(self._destination):
+            return []
+        return [TABLE.delete(self._target, exp.not_(column("row_id").isin(query=ids)))]
+
+    def count(self) -> int:
+        """How many rows of the target are in quarantine."""
+        ids = self.ids()
+        if ids is None:
+            return 0
+        counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
+        return int(self._destination.query(counted)[0]["n"])

@@ -1,0 +1,147 @@
+"""Reads that were broken off: what the destination keeps of one, and when the next run can take it up.
+
+A run is resumed only when it asks for the same rows: options, columns, and where its window starts. What a resumed read
+brings is as old as its window's end, so the run goes on with what changed since.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from ingestr.core.schema import TIMESTAMP
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.errors import (
+    ConfigurationError,
+    DecodeError,
+    IncompleteReadError,
+    IngestrError,
+    JobFailedError,
+    RequestRefusedError,
+)
+from ingestr.sources.base import Checkpoint, ReadRequest, Stream
+from ingestr.strategies.base import Statements
+from ingestr.system import SystemTable
+
+log = logging.getLogger("ingestr")
+
+_TEXT = pa.string()
+_READS = SystemTable(
+    "reads",
+    {
+        "source_object": _TEXT,
+        "fingerprint": _TEXT,
+        "window_end": TIMESTAMP,
+        "token": _TEXT,
+        "committed": pa.bool_(),
+        "begun_at": TIMESTAMP,
+    },
+)
+# After these the same rows would fail again.
+_HOPELESS = (IncompleteReadError, JobFailedError, DecodeError, RequestRefusedError, ConfigurationError)
+
+
+def fingerprint(stream: Stream, identity: str | None, request: ReadRequest, *, interval: bool) -> str:
+    """What two runs have in common that read the same rows, whatever the time at which they start."""
+    window = request.window
+    asked = {
+        "object": stream.source_object,
+        "org": identity,
+        "fields": [(name, str(stream.schema.arrow.field(name).type)) for name in request.fields],
+        "window": [window.field, str(window.start), str(window.end) if interval else None] if window else None,
+        "limit": request.limit,
+        "deleted": request.include_deleted,
+        "page_size": request.page_size,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    fingerprint: str
+    window_end: datetime
+    token: str
+    committed: bool
+
+
+class Resumption:
+    """The broken-off read of one target, if there is one, and the read of this run.
+
+    Args:
+        destination: keeps the token.
+        target: what the read is for.
+        stream: the source's side.
+        folder: where pages wait.
+        began: when this run began.
+    """
+
+    def __init__(
+        self, destination: Destination, target: TableRef, stream: Stream, folder: Path, began: datetime
+    ) -> None:
+        self._destination = destination
+        self._target = target
+        self._stream = stream
+        self._folder = folder
+        self._began = began
+        self._token: str | None = None
+
+    def find(self, wanted: str) -> datetime | None:
+        """The end of the window of a read that can be taken up; whatever else was left behind is removed."""
+        rows = _READS.rows(self._destination, self._target)
+        if not rows:
+            return None
+        kept = _Kept(**{name: rows[0][name] for name in _Kept.__dataclass_fields__})
+        self._token = kept.token
+        if not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token):
+            return kept.window_end.astimezone(UTC)
+        log.debug("what the last run left of %s cannot be used", self._target)
+        self.finish()
+        return None
+
+    def checkpoint(self, wanted: str, upper: datetime) -> Checkpoint:
+        """What the source needs to leave a read that can be taken up, or to take one up."""
+
+        def remember(token: str) -> None:
+            self._token = token
+            kept = _Kept(wanted, upper, token, committed=False)
+            row = {**asdict(kept), "source_object": self._stream.source_object, "begun_at": self._began}
+            self._destination.execute(_READS.replace(self._target, [row]))
+            self._destination.commit()
+
+        return Checkpoint(self._token, self._folder, remember)
+
+    def commit(self) -> Statements:
+        """Statements for the load's transaction: with it, what was kept is of no use any more."""
+        if self._token is None:
+            return []
+        kept = _Kept("", self._began, self._token, committed=True)
+        row = {**asdict(kept), "source_object": self._stream.source_object, "begun_at": self._began}
+        return _READS.replace(self._target, [row])
+
+    def finish(self) -> None:
+        """Remove what was kept, at the source and here."""
+        if self._token is not None:
+            self._stream.discard(self._token, self._folder)
+            self._token = None
+            self._destination.execute([_READS.delete(self._target)])
+            _READS.drop_if_empty(self._destination)
+            self._destination.commit()
+
+    def break_off(self, error: BaseException) -> int:
+        """After a failure: keep complete pages for the next run where that is any use; returns how many are kept.
+
+        The destination must have been rolled back.
+        """
+        if self._token is None:
+            return 0
+        pages = 0 if isinstance(error, _HOPELESS) else self._stream.kept_pages(self._token, self._folder)
+        if pages == 0:
+            try:
+                self.finish()
+            except IngestrError as failure:
+                log.debug("%s", failure)
+        return pages
