@@ -74,9 +74,8 @@ def ingest(
 def claim_huge(org: SimulatedOrg, object_name: str, *, times: int | None = 1) -> None:
     """Let the org claim so many rows of an object that a reader takes Bulk."""
     body = json.dumps({"sObjects": [{"name": object_name, "count": 5_000_000}]})
-    org.faults.add(
-        Fault(method="GET", path="limits/recordCount", times=times, status=200, headers=JSON_HEADERS, body=body)
-    )
+    path = f"limits/recordCount.*={object_name}$"
+    org.faults.add(Fault(method="GET", path=path, times=times, status=200, headers=JSON_HEADERS, body=body))
 
 
 def query(database: Path, sql: str) -> pa.Table:

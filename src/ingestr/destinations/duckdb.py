@@ -1,6 +1,8 @@
 """DuckDB in a file, or in this process's memory."""
 
+import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Capabilities, TableRef
 from ingestr.errors import ConfigurationError, DestinationError
 
+log = logging.getLogger("ingestr.duckdb")
+
 # Memory must not grow with the table: rows wait in our stream, not in DuckDB. Each of its threads fills row groups of
 # its own, so that the memory it needs grows with them; what does not fit goes to its temporary file.
 _THREADS = min(os.cpu_count() or 1, 4)
@@ -28,6 +32,9 @@ _SETTINGS = {
 }
 # Seconds that a load which was interrupted may take to notice.
 _PATIENCE = 5.0
+_LONGEST_LOGGED = 500
+# DuckDB keeps other processes off a file; these keep other runs of this process off it.
+_in_use: dict[str, threading.Lock] = {}
 
 
 class DuckDBDestination:
@@ -52,13 +59,32 @@ class DuckDBDestination:
             )
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._in_transaction = False
+        self._turn: threading.Lock | None = None
 
     @property
     def _in_memory(self) -> bool:
         return self._file.startswith(":memory:")
 
     def connect(self) -> None:
-        """Open the file, creating it if there is none; in memory, it is the database behind ``duckdb.sql``."""
+        """Open the file, creating it if there is none; in memory, it is the database behind ``duckdb.sql``.
+
+        A run of this process that writes to the same database is waited for.
+        """
+        self._wait_for_turn()
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait_for_turn(self) -> None:
+        turn = _in_use.setdefault(self._file if self._in_memory else str(Path(self._file).resolve()), threading.Lock())
+        if not turn.acquire(blocking=False):
+            log.warning("another run of this process writes to %r: waiting for it", self._file)
+            turn.acquire()
+        self._turn = turn
+
+    def _connect(self) -> None:
         if self._in_memory:
             # A cursor is a connection of its own to the same database: closing it keeps the caller's data.
             source = duckdb.default_connection() if self._file == ":memory:" else duckdb.connect(self._file)
@@ -135,6 +161,7 @@ class DuckDBDestination:
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
+        log.debug("loading %s", staging)
         create = exp.Create(
             this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
         )
@@ -168,8 +195,10 @@ class DuckDBDestination:
         """Run statements inside the transaction, beginning it if need be."""
         self._begin()
         for statement in statements:
+            text = statement.sql("duckdb")
+            log.debug("%s", text if len(text) <= _LONGEST_LOGGED else text[:_LONGEST_LOGGED] + "…")
             with self._errors("writing"):
-                self._open.execute(statement.sql("duckdb")).fetchall()
+                self._open.execute(text).fetchall()
 
     def _begin(self) -> None:
         if not self._in_transaction:
@@ -178,9 +207,11 @@ class DuckDBDestination:
 
     def commit(self) -> None:
         """Make everything since the last commit visible at once."""
+        log.debug("COMMIT")
         with self._errors("committing"):
             self._open.execute("COMMIT")
         self._in_transaction = False
+        log.debug("committed")
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
@@ -190,12 +221,16 @@ class DuckDBDestination:
 
     def close(self) -> None:
         """Roll back what is open and close the connection."""
-        if self._connection is not None:
-            try:
+        try:
+            if self._connection is not None:
                 self.rollback()
-            finally:
+        finally:
+            if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            if self._turn is not None:
+                self._turn.release()
+                self._turn = None
 
 
 def _execute_over(connection: duckdb.DuckDBPyConnection, sql: str, stream: RecordStream) -> None:

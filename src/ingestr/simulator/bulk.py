@@ -6,11 +6,13 @@ from concurrent.futures import Future
 from typing import Any
 
 from ingestr.simulator.errors import ApiError
+from ingestr.simulator.faults import Fault
 from ingestr.simulator.jobs import FINISHED, Job
 from ingestr.simulator.rest import base_path, decode_locator, encode_locator, wire_time
 from ingestr.simulator.results import CsvResult
 from ingestr.simulator.soql.translator import Plan, compounds
 from ingestr.simulator.state import FIRST_RESULT_PAGES, OrgState
+from ingestr.simulator.strain import find_strain
 from ingestr.simulator.wire import Answer, Call, json_answer
 
 _DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
@@ -37,6 +39,9 @@ def create(org: OrgState, call: Call) -> Answer:
     _count_job(org)
     pending = _result(org, text, operation, plan, delimiter, ending)
     fault = org.faults.take_job(call.method, call.target)
+    strain = find_strain(org, plan)
+    if fault is None and strain is not None:
+        fault = Fault(job_state="Failed", error_message=f"{strain.code}: {strain.message}")
     job = Job(
         id=org.new_id("750"),
         operation=operation,

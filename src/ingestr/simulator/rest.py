@@ -19,6 +19,7 @@ from ingestr.simulator.soql.translator import Plan, Translator
 from ingestr.simulator.soql.tree import Select
 from ingestr.simulator.state import FIRST_VERSION, OrgState
 from ingestr.simulator.store import quote
+from ingestr.simulator.strain import find_strain
 from ingestr.simulator.wire import Answer, Call, json_answer
 
 _SMALLEST_BATCH, _BIGGEST_BATCH = 200, 2_000
@@ -177,6 +178,9 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
         return json_answer({"totalSize": counted, "done": True, "records": []})
     if plan.typeof:
         raise ApiError(400, "MALFORMED_QUERY", "TYPEOF is not served by this simulated org")
+    strain = find_strain(org, plan)
+    if strain is not None:
+        raise strain
     result = JsonResult(org.store, plan, base_path(call))
     key = org.new_id("01g")
     cursor = Cursor(result, plan, translator, everything=everything)

@@ -71,6 +71,8 @@ SETTINGS = (
     "password_flow",
     "per_app_usage",
     "delete_log_since",
+    "query_timeout_rows",
+    "poisoned",
 )
 
 
@@ -96,6 +98,8 @@ class OrgState:
         password_flow: whether the username-password OAuth flow is allowed.
         per_app_usage: whether Sforce-Limit-Info also names the app's own usage.
         delete_log_since: since when getDeleted can say what went, when it was trimmed.
+        query_timeout_rows: queries that match more rows end in QUERY_TIMEOUT; None for no such bound.
+        poisoned: Ids of rows that the platform cannot write: a query that matches one ends in Numeric Overflow.
     """
 
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
@@ -122,6 +126,8 @@ class OrgState:
         self.password_flow = True
         self.per_app_usage = False
         self.delete_log_since: datetime | None = None
+        self.query_timeout_rows: int | None = None
+        self.poisoned: set[str] = set()
         self.url = ""
         self.jobs: dict[str, Job] = {}
         self.classic_jobs: dict[str, ClassicJob] = {}

@@ -223,7 +223,9 @@ class SalesforceStream:
                 plan, schema, read_by_id(self._client, query, request.keys, schema.arrow, request.reject)
             )
         if request.checkpoint is not None and request.checkpoint.token is not None:
-            job = self._job(ResumeToken.parse(request.checkpoint.token).job_id)
+            job_id = ResumeToken.parse(request.checkpoint.token).job_id
+            # Downloads of an earlier read of this run may still be ending: they have a job of their own to look at.
+            self._jobs[job_id] = job = QueryJob(self._client, self._clock, job_id, self.source_object)
             return self._job_stream(ReadPlan(Api.BULK, "going on with a job made before"), job, query, request, schema)
         plan = plan_read(
             self._client,

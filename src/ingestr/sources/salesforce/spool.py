@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class Spool:
             return
         head = {"encoding": page.encoding, "rows": page.rows, "locator": page.locator}
         file = self._file(page.url)
-        unfinished = file.with_suffix(".part")
+        unfinished = file.with_suffix(f".{threading.get_ident()}.part")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with unfinished.open("wb") as out:

@@ -1,0 +1,233 @@
+"""A run that was broken off is gone on with: nothing is fetched twice, and the table is as right as after any other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingestr.errors import DestinationError, IngestrError, QuotaError, SourceUnavailableError
+from ingestr.simulator import Fault, SimulatedOrg
+from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, query, table_names
+
+PAGE = 10
+
+
+@pytest.fixture
+def bulk_org(org: SimulatedOrg) -> SimulatedOrg:
+    """An org whose leads and accounts are read by Bulk in several pages."""
+    org.page_rows = PAGE
+    org.grow("Account", 60)
+    for name in ("Lead", "Account"):
+        claim_huge(org, name, times=None)
+    return org
+
+
+def break_off(org: SimulatedOrg, table: str, database: Path, *, pages: int = 3, **options: Any) -> IngestrError:
+    """A run that ends after some pages, because Salesforce is down from then on."""
+    fault = Fault(method="GET", path="/results", skip=pages, times=None, status=503, headers=JSON_HEADERS, body="[]")
+    org.faults.add(fault)
+    with pytest.raises(SourceUnavailableError) as caught:
+        ingest(org, table, database, extract_parallelism=1, **options)
+    org.faults.clear()
+    claim_huge(org, table.capitalize(), times=None)
+    return caught.value
+
+
+def fetched(org: SimulatedOrg) -> int:
+    """Result pages that were fetched with success."""
+    return len([r for r in org.requests if r.path.endswith("/results") and r.status == 200])
+
+
+def spooled(folder: Path) -> list[Path]:
+    """Files that are left of pages."""
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("pages", ["resultPages", "locators"])
+def test_each_page_is_fetched_once(bulk_org: SimulatedOrg, database: Path, tmp_path: Path, pages: str) -> None:
+    """Complete pages wait in the folder; the next run takes them, fetches the others of the job, and cleans up."""
+    bulk_org.result_pages_supported = pages == "resultPages"
+    folder = tmp_path / "pages"
+    break_off(bulk_org, "lead", database, pipelines_dir=str(folder), page_size=PAGE)
+    assert len(spooled(folder)) == 3
+    assert (folder / "pages").stat().st_mode & 0o077 == 0 or all(
+        each.stat().st_mode & 0o077 == 0 for each in (folder / "pages").iterdir()
+    )
+    assert table_names(database) == ["_ingestr.reads"]
+    result = ingest(bulk_org, "lead", database, pipelines_dir=str(folder), page_size=PAGE)
+    assert result.resumed
+    assert bulk_org.jobs_created == 1
+    assert fetched(bulk_org) == -(-bulk_org.count("Lead") // PAGE)
+    assert_same(loaded(database), expected(bulk_org, "Lead", deleted=False))
+    assert bulk_org.live_jobs == []
+    assert spooled(folder) == []
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+
+
+def test_it_is_said_that_pages_are_kept(
+    bulk_org: SimulatedOrg, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is woken by a failed run learns that its work is not lost."""
+    break_off(bulk_org, "lead", database)
+    assert "3 complete pages of Lead are kept: the next run goes on from there" in caplog.text
+
+
+@pytest.mark.parametrize("table", ["lead", "account"])
+def test_what_changed_meanwhile_comes_too(bulk_org: SimulatedOrg, database: Path, table: str) -> None:
+    """A job is as old as the broken-off run: the run that goes on also reads what was changed and deleted since."""
+    name = table.capitalize()
+    break_off(bulk_org, table, database)
+    bulk_org.clock.advance(3 * 3600)
+    ids = bulk_org.table(name).column("Id").to_pylist()
+    bulk_org.update(name, ids[:2], {"Phone": "555"})
+    bulk_org.delete(name, ids[2:4])
+    bulk_org.delete(name, ids[4:6])
+    bulk_org.purge(name, ids[4:6])
+    bulk_org.insert(name, [{"LastName": "New", "Name": "New", "Company": "New"} if name == "Lead" else {"Name": "New"}])
+    bulk_org.clock.advance(60)
+    result = ingest(bulk_org, table, database)
+    assert result.resumed
+    rows = query(database, "SELECT * EXCLUDE (_ingestr_loaded_at) FROM public.t WHERE NOT is_deleted ORDER BY id")
+    assert_same(rows, expected(bulk_org, name, deleted=False))
+    if name == "Lead":
+        assert loaded(database).num_rows == rows.num_rows
+    assert bulk_org.live_jobs == []
+    bulk_org.clock.advance(60)
+    assert not ingest(bulk_org, table, database).resumed
+
+
+def test_a_window_is_gone_on_with_and_closed(bulk_org: SimulatedOrg, database: Path) -> None:
+    """An incremental run that was broken off is resumed within its own window, then reads on to now."""
+    ingest(bulk_org, "account", database)
+    bulk_org.clock.advance(3600)
+    bulk_org.grow("Account", 120)
+    ids = bulk_org.table("Account").column("Id").to_pylist()
+    bulk_org.update("Account", ids, {"Phone": "1"})
+    bulk_org.clock.advance(60)
+    totals = '{"totalSize":5000000,"done":true,"records":[]}'
+    bulk_org.faults.add(Fault(path="/queryAll.*SystemModstamp\\+%3E", status=200, headers=JSON_HEADERS, body=totals))
+    break_off(bulk_org, "account", database)
+    bulk_org.clock.advance(3600)
+    bulk_org.update("Account", ids[:3], {"Phone": "2"})
+    bulk_org.clock.advance(60)
+    result = ingest(bulk_org, "account", database)
+    assert result.resumed
+    assert result.rows_in_source == result.rows_in_destination
+    assert_same(loaded(database), expected(bulk_org, "Account", deleted=True))
+
+
+@pytest.mark.parametrize("what", ["options", "schema", "version", "job"])
+def test_what_does_not_match_is_not_used(bulk_org: SimulatedOrg, database: Path, tmp_path: Path, what: str) -> None:
+    """Other options, other fields, another API version, or a job that is gone: a new job, and no litter of the old."""
+    folder = tmp_path / "pages"
+    break_off(bulk_org, "lead", database, pipelines_dir=str(folder))
+    [old] = bulk_org.live_jobs
+    options: dict[str, Any] = {"pipelines_dir": str(folder)}
+    if what == "options":
+        options["sql_exclude_columns"] = ["description"]
+    elif what == "schema":
+        bulk_org.add_field("Lead", "Fresh__c", "double", values=[1.5])
+    elif what == "version":
+        bulk_org.api_version = "66.0"
+    else:
+        bulk_org.faults.add(Fault(method="GET", path=f"{old}$", vanish=True))
+    bulk_org.clock.advance(60)
+    result = ingest(bulk_org, "lead", database, **options)
+    assert not result.resumed
+    assert bulk_org.jobs_created == 2
+    assert bulk_org.live_jobs == []
+    assert spooled(folder) == []
+    truth = expected(bulk_org, "Lead", deleted=False)
+    assert_same(loaded(database), truth.drop_columns(["description"]) if what == "options" else truth)
+
+
+def test_a_page_that_a_crash_damaged_is_fetched_again(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """What is read back is checked like what comes from the network."""
+    folder = tmp_path / "pages"
+    break_off(bulk_org, "lead", database, pipelines_dir=str(folder))
+    whole, cut, empty = spooled(folder)
+    cut.write_bytes(cut.read_bytes()[:-20])
+    empty.write_bytes(b"")
+    assert whole.stat().st_size > 0
+    assert ingest(bulk_org, "lead", database, pipelines_dir=str(folder)).resumed
+    assert_same(loaded(database), expected(bulk_org, "Lead", deleted=False))
+    assert fetched(bulk_org) == -(-bulk_org.count("Lead") // PAGE) + 2
+
+
+def test_pages_that_are_gone_are_fetched_from_the_job(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """The next run may be on another machine: the job's id is in the destination, and its pages are at Salesforce."""
+    break_off(bulk_org, "lead", database, pipelines_dir=str(tmp_path / "here"))
+    result = ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path / "there"))
+    assert result.resumed
+    assert bulk_org.jobs_created == 1
+    assert_same(loaded(database), expected(bulk_org, "Lead", deleted=False))
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_else(
+    bulk_org: SimulatedOrg, database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk takes away the safety net, said once; the run goes on."""
+    (tmp_path / "file").write_text("in the way")
+    result = ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path / "file"))
+    assert result.rows_read == bulk_org.count("Lead")
+    assert caplog.text.count("pages cannot be kept") == 1
+
+
+def test_a_wider_type_needs_no_second_job(bulk_org: SimulatedOrg, database: Path) -> None:
+    """Fractions in an integer field: the same pages are decoded again."""
+    bulk_org.add_field("Lead", "Count__c", "int", values=[1, 2.5, None], wire="double")
+    result = ingest(bulk_org, "lead", database, extract_parallelism=1)
+    assert bulk_org.jobs_created == 1
+    assert fetched(bulk_org) == -(-bulk_org.count("Lead") // PAGE)
+    assert result.rows_read == bulk_org.count("Lead")
+    assert set(loaded(database).column("count__c").to_pylist()) == {1.0, 2.5, None}
+
+
+def test_the_quota_keeps_progress(bulk_org: SimulatedOrg, database: Path) -> None:
+    """When the org's calls are used up in the middle: exit 6, and the next day's run goes on."""
+    bulk_org.api_limit = 9
+    with pytest.raises(QuotaError) as caught:
+        ingest(bulk_org, "lead", database, extract_parallelism=1)
+    assert caught.value.exit_code == 6
+    assert fetched(bulk_org) > 0
+    bulk_org.api_limit = 100_000
+    result = ingest(bulk_org, "lead", database)
+    assert result.resumed
+    assert bulk_org.jobs_created == 1
+    assert fetched(bulk_org) == -(-bulk_org.count("Lead") // PAGE)
+
+
+def test_a_failing_destination_keeps_progress(bulk_org: SimulatedOrg, database: Path) -> None:
+    """A view in the way of the target is removed, and what was downloaded is used."""
+    import duckdb
+
+    break_off(bulk_org, "lead", database)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE SCHEMA public; CREATE VIEW public.t AS SELECT 1 AS x")
+    with pytest.raises(DestinationError, match="is a view"):
+        ingest(bulk_org, "lead", database)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("DROP VIEW public.t")
+    assert ingest(bulk_org, "lead", database).resumed
+
+
+def test_an_object_without_a_timestamp_says_how_old_its_rows_are(bulk_org: SimulatedOrg, database: Path) -> None:
+    """Where nothing tells later changes, the user learns the moment that the rows are of."""
+    break_off(bulk_org, "lead", database, sql_exclude_columns=["is_deleted"])
+    result = ingest(bulk_org, "lead", database, sql_exclude_columns=["is_deleted"])
+    assert any("is as of" in note for note in result.notes)
+
+
+def test_old_pages_of_other_tables_are_removed(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """Salesforce keeps results for seven days: what is older serves nobody."""
+    import os
+    import time
+
+    root = tmp_path / "folder" / "pages"
+    for name, age in (("old", 9), ("young", 1)):
+        (root / name).mkdir(parents=True)
+        (root / name / "x.page").touch()
+        moment = time.time() - age * 24 * 3600
+        os.utime(root / name, (moment, moment))
+    ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path / "folder"))
+    assert [each.name for each in root.iterdir()] == ["young"]
