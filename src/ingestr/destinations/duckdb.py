@@ -133,17 +133,18 @@ class DuckDBDestination:
     def columns(self, table: TableRef) -> pa.Schema | None:
         """The table's columns, or None where there is no such table."""
         with self._errors(f"looking at {table}"):
-            found = self._open.execute(
-                "SELECT table_type FROM information_schema.tables WHERE table_catalog = current_database() "
-                "AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?)",
+            # The views of information_schema over these take three times as long.
+            [(tables, views)] = self._open.execute(
+                "SELECT (SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() "
+                "AND lower(schema_name) = lower($1) AND lower(table_name) = lower($2)), "
+                "(SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() "
+                "AND lower(schema_name) = lower($1) AND lower(view_name) = lower($2))",
                 [table.schema, table.name],
             ).fetchall()
-        if not found:
+        if views:
+            raise DestinationError(f"{table} is a view, not a table", hint="choose another --dest-table")
+        if not tables:
             return None
-        if found[0][0] != "BASE TABLE":
-            raise DestinationError(
-                f"{table} is a {found[0][0].lower()}, not a table", hint="choose another --dest-table"
-            )
         with self._errors(f"looking at {table}"):
             empty = exp.select("*").from_(table.to_table()).limit(0)
             return self._arrow(empty).schema

@@ -81,7 +81,7 @@ def _differs(load: Load, *, only_existing: bool = False) -> exp.Expr:
             changes.append(exp.not_(column(name, "s").is_(exp.null())))
         else:
             changes.append(exp.NullSafeNEQ(this=column(name, "t"), expression=column(name, "s")))
-    return exp.or_(*changes) if changes else exp.false()
+    return exp.or_(*changes, copy=False) if changes else exp.false()
 
 
 def _cast_staging(load: Load) -> exp.Subquery:
