@@ -178,6 +178,10 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
     if plan.typeof:
         raise ApiError(400, "MALFORMED_QUERY", "TYPEOF is not served by this simulated org")
     result = JsonResult(org.store, plan, base_path(call))
+    if plan.aggregate and result.count > _BIGGEST_BATCH:
+        result.discard()
+        message = "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a single batch"
+        raise ApiError(400, "EXCEEDED_ID_LIMIT", message)
     key = org.new_id("01g")
     cursor = Cursor(result, plan, translator, everything=everything)
     answer = _page(org, call, key, cursor, 0)
