@@ -111,6 +111,33 @@ def test_objects_that_refuse_a_plain_scan(talk: Talk, name: str, code: str, part
     assert part in message
 
 
+@pytest.mark.parametrize(
+    ("soql", "served"),
+    [
+        ("SELECT Id FROM ContentDocumentLink WHERE ContentDocumentId = '069gK00000000GB'", True),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId IN ('001gK00000000GB') AND IsDeleted = false", True),
+        ("SELECT Id FROM ContentDocumentLink WHERE SystemModstamp > 2025-01-01T00:00:00Z", False),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId IN (SELECT Id FROM Account)", False),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId = '001gK00000000GB' OR IsDeleted = false", False),
+        ("SELECT Id FROM FieldDefinition WHERE EntityDefinitionId = 'Account'", True),
+        ("SELECT Id FROM FieldDefinition WHERE QualifiedApiName = 'Name'", False),
+        ("SELECT Id FROM OutgoingEmail WHERE Id != null", False),
+        ("SELECT Id FROM UserRecordAccess WHERE Id != null", False),
+    ],
+)
+def test_only_the_right_filter_opens_a_restricted_object(talk: Talk, soql: str, served: bool) -> None:
+    """Values of the fields that the refusal names are served; any other condition is refused as a plain scan is."""
+    assert (talk.get("/query", q=soql).status_code == 200) is served
+
+
+def test_bulk_has_a_code_of_its_own_for_a_restriction(talk: Talk) -> None:
+    """What REST calls MALFORMED_QUERY is API_ERROR in Bulk 2.0, with the same words."""
+    soql = "SELECT Id FROM ContentDocumentLink"
+    error = talk.create_job(soql).json()[0]
+    assert (error["errorCode"], error["message"]) == ("API_ERROR", talk.error(soql)[2])
+    assert talk.create_job("SELECT Id FROM ActivityHistory").json()[0]["errorCode"] == "INVALID_TYPE_FOR_OPERATION"
+
+
 def test_the_wide_object_and_the_service_objects_are_there(talk: Talk) -> None:
     """500 custom fields on one object; cases, assets and quotes."""
     assert sum(field["custom"] for field in talk.fields("Wide__c").values()) == 500

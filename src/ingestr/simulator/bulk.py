@@ -32,7 +32,7 @@ def create(org: OrgState, call: Call) -> Answer:
     delimiter, ending = body.get("columnDelimiter", "COMMA"), body.get("lineEnding", "LF")
     if delimiter not in _DELIMITERS or ending not in _LINE_ENDINGS:
         raise ApiError(400, "API_ERROR", "Invalid columnDelimiter or lineEnding")
-    plan = org.translator().plan(text, everything=operation == "queryAll")
+    plan = _plan(org, text, everything=operation == "queryAll")
     _refuse(org, plan)
     _count_job(org)
     pending = _result(org, text, operation, plan, delimiter, ending)
@@ -54,6 +54,16 @@ def create(org: OrgState, call: Call) -> Answer:
     with org.lock:
         org.jobs[job.id] = job
     return json_answer(_info(org, job, brief=True))
+
+
+def _plan(org: OrgState, text: str, *, everything: bool) -> Plan:
+    try:
+        return org.translator().plan(text, everything=everything)
+    except ApiError as error:
+        # Of what REST says, Bulk keeps the words but not this code.
+        if error.message.startswith("Implementation restriction"):
+            raise ApiError(400, "API_ERROR", error.message) from None
+        raise
 
 
 def _count_job(org: OrgState) -> None:

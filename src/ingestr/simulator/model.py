@@ -148,6 +148,7 @@ class SObject:
     fields: dict[str, Field] = field(default_factory=dict)
     satellite: tuple[str, str] | None = None  # (kind such as History, parent object)
     refusal: tuple[str, str] | None = None  # (errorCode, message) of any query
+    unless: tuple[str, ...] = ()  # but for one that names values of one of these fields
     _by_lower: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

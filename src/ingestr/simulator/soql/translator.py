@@ -202,7 +202,7 @@ def _column(found: Resolved) -> Column:
 def _refuse_object(owner: SObject, select: Select) -> None:
     if "queryable" not in owner.flags:
         raise ApiError(400, "INVALID_TYPE_FOR_OPERATION", f"entity type {owner.name} does not support query")
-    if owner.refusal is not None and select.where is None:
+    if owner.refusal is not None and rules.chosen(select, owner.unless) is None:
         raise ApiError(400, *owner.refusal)
 
 
