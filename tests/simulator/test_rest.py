@@ -49,6 +49,8 @@ def test_record_counts_leave_out_what_the_platform_leaves_out(talk: Talk) -> Non
     """Unknown names and history objects are simply absent."""
     body = talk.get("/limits/recordCount", sObjects="Account,Nonsense,AccountHistory").json()
     assert body == {"sObjects": [{"count": talk.org.count("Account"), "name": "Account"}]}
+    old = talk.client.get("/services/data/v39.0/limits/recordCount", headers=talk.headers)
+    assert old.status_code == 404, "it came with version 40"
 
 
 def test_the_fifteen_objects_are_described_with_their_fields(talk: Talk) -> None:
@@ -141,6 +143,18 @@ def test_an_unknown_locator_is_an_error(talk: Talk) -> None:
     """INVALID_QUERY_LOCATOR, status 400."""
     answer = talk.get("/query/01gXX0000000000AAA-2000")
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
+
+
+def test_a_locator_lives_two_days(own_talk: Talk) -> None:
+    """Within two days the next page can be read, later it is INVALID_QUERY_LOCATOR."""
+    own_talk.org.insert("Account", [{"Name": "more"}] * 300)
+    own_talk.headers["Sforce-Query-Options"] = "batchSize=200"
+    more = own_talk.get("/query", q="SELECT Id FROM Account").json()["nextRecordsUrl"]
+    own_talk.org.clock.advance(86_400)
+    assert own_talk.client.get(more, headers=own_talk.headers).status_code == 200
+    own_talk.org.clock.advance(2 * 86_400)
+    late = own_talk.client.get(more, headers=own_talk.headers)
+    assert (late.status_code, late.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
 
 
 def test_records_carry_their_type_and_address(talk: Talk) -> None:

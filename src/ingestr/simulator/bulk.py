@@ -10,12 +10,14 @@ from ingestr.simulator.jobs import FINISHED, Job
 from ingestr.simulator.rest import base_path, decode_locator, encode_locator, wire_time
 from ingestr.simulator.results import CsvResult
 from ingestr.simulator.soql.translator import Plan, compounds
-from ingestr.simulator.state import FIRST_RESULT_PAGES, OrgState
+from ingestr.simulator.state import OrgState
 from ingestr.simulator.wire import Answer, Call, json_answer
 
 _DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
 _LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 _PAGES_AT_ONCE = 5
+# Before this version the columns come by name, since then as they were selected.
+_FIRST_IN_ORDER = 50
 _AGGREGATE = "Aggregate Relationships not supported in Bulk V2 Query with CSV content type"
 
 
@@ -34,6 +36,8 @@ def create(org: OrgState, call: Call) -> Answer:
         raise ApiError(400, "API_ERROR", "Invalid columnDelimiter or lineEnding")
     plan = _plan(org, text, everything=operation == "queryAll")
     _refuse(org, plan)
+    if float(call.parts["version"]) < _FIRST_IN_ORDER:
+        plan.columns.sort(key=lambda column: column.label.lower())
     _count_job(org)
     pending = _result(org, text, operation, plan, delimiter, ending)
     fault = org.faults.take_job(call.method, call.target)
@@ -76,7 +80,8 @@ def _count_job(org: OrgState) -> None:
 
 def _result(org: OrgState, text: str, operation: str, plan: Plan, delimiter: str, ending: str) -> Future[CsvResult]:
     """Return the result to come: the one that an equal query has already, if nothing changed since."""
-    key = (text, operation, delimiter, ending, org.store.version, org.page_rows)
+    columns = tuple(each.label for each in plan.columns)
+    key = (text, operation, delimiter, ending, org.store.version, org.page_rows, columns)
     with org.lock:
         known = org.results.get(key)
         if known is not None:
@@ -110,8 +115,7 @@ def _refuse(org: OrgState, plan: Plan) -> None:
 
 
 def _need(org: OrgState, call: Call) -> Job:
-    with org.lock:
-        job = org.jobs.get(call.parts["job"])
+    job = org.find_job(call.parts["job"])
     if job is None:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return job
@@ -191,9 +195,7 @@ def delete(org: OrgState, call: Call) -> Answer:
 def listed(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/jobs/query`."""
     wanted = call.parameter("jobType")
-    with org.lock:
-        jobs = list(org.jobs.values())
-    records = [_info(org, job) for job in jobs] if wanted in {None, "V2Query"} else []
+    records = [_info(org, job) for job in org.kept_jobs()] if wanted in {None, "V2Query"} else []
     return json_answer({"done": True, "records": records, "nextRecordsUrl": None})
 
 
@@ -233,7 +235,7 @@ def results(org: OrgState, call: Call) -> Answer:
 
 def result_pages(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/jobs/query/{id}/resultPages`: where up to five pages are."""
-    if not org.result_pages_supported or float(call.parts["version"]) < FIRST_RESULT_PAGES:
+    if not org.result_pages_supported:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     job = _finished(org, call)
     locator = call.parameter("locator")

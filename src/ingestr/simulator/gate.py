@@ -31,12 +31,14 @@ _OLDEST_KNOWN = 7
 class Resource:
     """What answers at an address: a handler for each method.
 
-    `session` says whether one is needed, `platform` whether Salesforce has such an address at all.
+    `session` says whether one is needed, `platform` whether Salesforce has such an address at all, `since` in which
+    version it came.
     """
 
     handlers: dict[str, Handler]
     session: bool = True
     platform: bool = True
+    since: int = FIRST_VERSION
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class Gate:
             handler = None if resource is None or not resource.session else resource.handlers.get(call.method)
             if handler is None:
                 raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
-            self._check_version(call.parts["version"])
+            self._check_version(call.parts["version"], resource)
             return handler(self._org, call)
         except ApiError as error:
             return error_answer(error)
@@ -102,7 +104,7 @@ class Gate:
                 _check_size(call)
             version = call.parts.get("version")
             if version is not None and resource is not None and resource.session:
-                self._check_version(version)
+                self._check_version(version, resource)
             if resource is None:
                 if call.path.startswith("/services/data/"):
                     require_session(self._org, call)
@@ -128,8 +130,8 @@ class Gate:
             )
             return error_answer(ApiError(500, "UNKNOWN_EXCEPTION", message))
 
-    def _check_version(self, version: str) -> None:
-        if version in self._org.versions():
+    def _check_version(self, version: str, resource: Resource | None) -> None:
+        if version in self._org.versions() and (resource is None or float(version) >= resource.since):
             return
         whole, _, rest = version.partition(".")
         if rest == "0" and whole.isdigit() and _OLDEST_KNOWN <= int(whole) < FIRST_VERSION:

@@ -183,7 +183,7 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
         message = "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a single batch"
         raise ApiError(400, "EXCEEDED_ID_LIMIT", message)
     key = org.new_id("01g")
-    cursor = Cursor(result, plan, translator, everything=everything)
+    cursor = Cursor(result, plan, translator, org.clock.now(), everything=everything)
     answer = _page(org, call, key, cursor, 0)
     if result.count <= _batch_size(org, call, plan):
         result.discard()
@@ -195,17 +195,20 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
 class Cursor:
     """An open query: its result, and what its subqueries need."""
 
-    def __init__(self, result: JsonResult, plan: Plan, translator: Translator, *, everything: bool) -> None:
+    def __init__(
+        self, result: JsonResult, plan: Plan, translator: Translator, opened: datetime, *, everything: bool
+    ) -> None:
         self.result = result
         self.plan = plan
         self.translator = translator
+        self.opened = opened
         self.everything = everything
 
 
 def query_more(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/query/{locator}`."""
     key, _, offset = call.parts["locator"].rpartition("-")
-    cursor = org.cursors.get(key)
+    cursor = org.find_cursor(key)
     if cursor is None or not offset.isdigit():
         raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
     return _page(org, call, key, cursor, int(offset))
