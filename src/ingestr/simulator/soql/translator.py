@@ -65,17 +65,18 @@ class Translator:
         self._catalog = catalog
         self._now = now
 
-    def plan(self, text: str, *, everything: bool) -> Plan:
+    def plan(self, text: str, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a statement.
 
         Args:
             text: the SOQL.
             everything: also deleted and archived rows, as queryAll.
+            extra: one more SQL condition on the rows of `t0`.
 
         Raises:
             ApiError: the statement is refused.
         """
-        return self.plan_tree(parse(text), everything=everything)
+        return self.plan_tree(parse(text), everything=everything, extra=extra)
 
     def plan_tree(self, select: Select, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a parsed statement; `extra` is one more SQL condition on the rows of `t0`."""
