@@ -171,6 +171,10 @@ class SObject:
         """Whether the object has that field, hidden or not."""
         return name in self.fields
 
+    def taken(self, name: str) -> bool:
+        """Whether a field is called so already, in whatever case, hidden or not."""
+        return name.lower() in self._by_lower
+
     def by_relationship(self, name: str) -> Field | None:
         """Return the reference that a relationship name goes along."""
         wanted = name.lower()
@@ -209,10 +213,19 @@ class SObject:
         return "undeletable" in self.flags and "IsDeleted" in self.fields
 
 
-def new_field(name: str, kind: str, facts: Iterable[tuple[str, Any]] = ()) -> Field:
-    """Return a field as an administrator would add it, with the sizes that the platform gives when none are named."""
+def require_type(kind: str) -> None:
+    """Let pass a type that a field can have.
+
+    Raises:
+        ValueError: there is no such type.
+    """
     if kind not in _TYPES:
         raise ValueError(f"no field type {kind!r}; known are {', '.join(sorted(_TYPES))}")
+
+
+def new_field(name: str, kind: str, facts: Iterable[tuple[str, Any]] = ()) -> Field:
+    """Return a field as an administrator would add it, with the sizes that the platform gives when none are named."""
+    require_type(kind)
     sizes: dict[str, Any] = {
         "string": {"length": 255},
         "textarea": {"length": 32_768},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -102,7 +102,8 @@ class OrgState:
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
         self.clock = Clock()
         self.seed = seed
-        self.end = start or DEFAULT_END
+        end = start or DEFAULT_END
+        self.end = end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC)
         self.store = Store(rows, seed, self.end, self.clock)
         self.credentials = Credentials()
         self.sessions = Sessions(seed)
