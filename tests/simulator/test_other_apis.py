@@ -92,6 +92,21 @@ def test_composite_names_its_parts(talk: Talk) -> None:
     assert only["body"]["totalSize"] == talk.org.count("Account")
 
 
+def test_calls_inside_a_call_keep_the_rules(talk: Talk) -> None:
+    """An address too long is 414, a retired version 410, bytes are text, and nothing breaks the others."""
+    body = talk.query("SELECT Body FROM Attachment LIMIT 1")[0]["Body"].removeprefix("/services/data/")
+    urls = [f"v66.0/query?q={'x' * 17_000}", "v30.0/limits", body, "v66.0/limits", "../id/x/y"]
+    requests = [{"method": "GET", "url": url} for url in urls]
+    answer = talk.client.post(
+        f"{talk.base}/composite/batch", json={"batchRequests": requests}, headers=talk.headers
+    ).json()
+    assert [each["statusCode"] for each in answer["results"]] == [414, 410, 200, 200, 404]
+    assert answer["results"][2]["result"].startswith("file ")
+    for broken in ({"batchRequests": ["x"]}, {}):
+        refused = talk.client.post(f"{talk.base}/composite/batch", json=broken, headers=talk.headers)
+        assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+
+
 @pytest.mark.parametrize(
     ("name", "code", "part"),
     [

@@ -90,7 +90,8 @@ class Gate:
             handler = None if resource is None or not resource.session else resource.handlers.get(call.method)
             if handler is None:
                 raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
-            self._check_version(call.parts["version"], resource)
+            _check_size(call)
+            self._check_version(call.parts.get("version", ""), resource)
             return handler(self._org, call)
         except ApiError as error:
             return error_answer(error)
