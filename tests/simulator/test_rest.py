@@ -281,3 +281,28 @@ RECORDED_ID: dict[str, object] = {
     "updateable": False,
     "writeRequiresMasterRead": False,
 }
+
+
+def test_a_row_is_found_by_its_short_id_and_a_wrong_id_is_malformed(talk: Talk) -> None:
+    """15 characters do for a row and for its bytes; what is no Id is MALFORMED_ID with the field."""
+    key = talk.query("SELECT Id FROM Attachment LIMIT 1")[0]["Id"]
+    for path in (f"/sobjects/Attachment/{key[:15]}", f"/sobjects/Attachment/{key[:15]}/Body"):
+        assert talk.get(path).status_code == 200
+    for path in ("/sobjects/Attachment/nonsense", "/sobjects/Attachment/x'y/Body"):
+        answer = talk.get(path)
+        assert answer.status_code == 400
+        assert (answer.json()[0]["errorCode"], answer.json()[0]["fields"]) == ("MALFORMED_ID", ["Id"])
+
+
+def test_describe_holds_the_traps_of_recorded_ones(talk: Talk) -> None:
+    """A name that is its own compound, persons' names, pictures, and a way that is no reference."""
+    contact, account = talk.fields("Contact"), talk.fields("Account")
+    assert {contact[name]["extraTypeInfo"] for name in ("Name", "FirstName", "LastName", "Salutation")} == {
+        "personname"
+    }
+    assert (account["Name"]["compoundFieldName"], account["Name"]["type"]) == ("Name", "string")
+    assert (contact["PhotoUrl"]["extraTypeInfo"], contact["PhotoUrl"]["groupable"]) == ("imageurl", False)
+    assert (contact["JigsawContactId"]["relationshipName"], contact["JigsawContactId"]["type"]) == (
+        "JigsawContact",
+        "string",
+    )

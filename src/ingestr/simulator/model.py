@@ -102,6 +102,11 @@ class Field:
         return self.type == "textarea" and self.length > LONG_TEXT
 
     @property
+    def image(self) -> bool:
+        """Whether this is the address of a picture."""
+        return self.type == "url" and self.name.endswith("PhotoUrl")
+
+    @property
     def filterable(self) -> bool:
         """Whether SOQL may use the field in WHERE."""
         return _TYPES[self.type][1] and self.searchable and not self.long_text
@@ -115,7 +120,8 @@ class Field:
     def groupable(self) -> bool:
         """Whether SOQL may use the field in GROUP BY."""
         short = self.type != "textarea" or self.length <= 255
-        return _TYPES[self.type][3] and self.sortable and short and not self.traits & {"formula", "auto"}
+        plain = not self.image and not self.traits & {"formula", "auto"}
+        return _TYPES[self.type][3] and self.sortable and short and plain
 
     @property
     def aggregatable(self) -> bool:

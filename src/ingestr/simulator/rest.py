@@ -13,6 +13,7 @@ from typing import Any
 
 from ingestr.simulator.describe import child_relationship_name, describe_global, describe_object, summarise
 from ingestr.simulator.errors import ApiError, pointed_at
+from ingestr.simulator.ids import to_18
 from ingestr.simulator.model import Field, SObject
 from ingestr.simulator.results import JsonResult
 from ingestr.simulator.soql.translator import Plan, Translator
@@ -134,15 +135,25 @@ def row(org: OrgState, call: Call) -> Answer:
     found = need_object(org, call.parts["name"])
     names = (call.parameter("fields") or ",".join(each.name for each in found.visible())).split(",")
     translator = org.translator()
-    plan = translator.plan(
-        f"SELECT {','.join(names)} FROM {found.name} WHERE Id = '{call.parts['id']}'", everything=False
-    )
+    plan = translator.plan(f"SELECT {','.join(names)} FROM {found.name} WHERE Id = '{_id(call)}'", everything=False)
     result = JsonResult(org.store, plan, base_path(call))
     records = result.records(0, 1)
     result.discard()
     if not records:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return Answer(body=records[0].encode())
+
+
+def _id(call: Call) -> str:
+    """Return the Id in the address, whole.
+
+    Raises:
+        ApiError: it is none.
+    """
+    full = to_18(call.parts["id"])
+    if full is None:
+        raise ApiError(400, "MALFORMED_ID", f"malformed id {call.parts['id']}", ["Id"])
+    return full
 
 
 def blob(org: OrgState, call: Call) -> Answer:
@@ -152,7 +163,7 @@ def blob(org: OrgState, call: Call) -> Answer:
     if field is None or field.type != "base64":
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     org.store.ensure(found)
-    value = org.store.scalar(f'SELECT {quote(field.name)} FROM {quote(found.name)} WHERE "Id" = ?', [call.parts["id"]])
+    value = org.store.scalar(f'SELECT {quote(field.name)} FROM {quote(found.name)} WHERE "Id" = ?', [_id(call)])
     if value is None:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return Answer(body=bytes(value), content_type="application/octet-stream")
