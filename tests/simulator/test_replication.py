@@ -82,6 +82,26 @@ def test_a_merge_deletes_the_losers_and_moves_their_children(noon: Talk) -> None
         org.merge("Opportunity", "a", ["b"])
 
 
+def test_a_merge_moves_children_of_the_same_kind_too(noon: Talk) -> None:
+    """An account below the loser gets the winner as parent."""
+    winner, loser = noon.org.insert("Account", [{"Name": "w"}, {"Name": "l"}])
+    [below] = noon.org.insert("Account", [{"Name": "b", "ParentId": loser}])
+    noon.org.merge("Account", winner, [loser])
+    assert noon.query(f"SELECT ParentId FROM Account WHERE Id = '{below}'")[0]["ParentId"] == winner
+
+
+def test_what_cannot_happen_to_records_is_told(noon: Talk) -> None:
+    """No merge into itself or with a row that is not there, and no second conversion."""
+    [account] = noon.org.insert("Account", [{"Name": "w"}])
+    for losers in ([account], ["001gK00000000GBQAZ"]):
+        with pytest.raises(ValueError, match=r"into itself|has no row"):
+            noon.org.merge("Account", account, losers)
+    [lead] = noon.org.insert("Lead", [{"LastName": "L", "Company": "C"}])
+    noon.org.convert_lead(lead)
+    with pytest.raises(ValueError, match="is converted already"):
+        noon.org.convert_lead(lead)
+
+
 def test_a_converted_lead_points_at_what_it_became(noon: Talk) -> None:
     """Account, contact and opportunity exist; the lead is converted, not deleted."""
     [lead] = noon.org.insert("Lead", [{"LastName": "L", "Company": "C"}])

@@ -30,12 +30,18 @@ class Events:
         """Merge records: losers are deleted and name their winner, their children get a new parent and timestamp."""
         if name not in MERGEABLE:
             raise ValueError(f"{name} cannot be merged; {', '.join(sorted(MERGEABLE))} can")
+        if winner in losers:
+            raise ValueError("a record cannot be merged into itself")
         with self._store.lock:
+            for key in (winner, *losers):
+                self._row(name, key)
             for child in list(self._store.objects.values()):
                 for each in child.fields.values():
-                    if name in each.reference_to and each.createable and child.name != name:
+                    if name in each.reference_to and each.createable:
                         self._store.ensure(child)
                         ids = self._ids(child.name, each.name, losers)
+                        # A child of its own kind may be one of those that are merged.
+                        ids = [key for key in ids if child.name != name or key not in {winner, *losers}]
                         if ids:
                             self._changes.update(child.name, ids, {each.name: winner}, None, touch=True)
             self._changes.delete(name, losers, None)
@@ -51,6 +57,8 @@ class Events:
         """Convert a lead into an account, a contact and perhaps an opportunity, and return their Ids."""
         with self._store.lock:
             row = self._row("Lead", lead)
+            if row["IsConverted"]:
+                raise ValueError(f"{lead} is converted already")
             now = self._store.clock.now()
             [account] = self._changes.insert("Account", [{"Name": row["Company"] or "Unknown"}], None)
             person = {
