@@ -238,3 +238,23 @@ def test_jobs_are_kept_for_seven_days(own_talk: Talk) -> None:
     own_talk.org.clock.advance(2 * 86_400)
     assert own_talk.get(f"/jobs/query/{job}/results").json()[0]["errorCode"] == "NOT_FOUND"
     assert own_talk.get("/jobs/query").json()["records"] == []
+
+
+def test_a_date_word_means_another_day_when_the_clock_moves_on(own_talk: Talk) -> None:
+    """An equal query is answered anew when TODAY is another day."""
+    own_talk.org.insert("Account", [{"Name": "fresh"}])
+    soql = "SELECT Name FROM Account WHERE CreatedDate = TODAY"
+    assert own_talk.bulk(soql) == [{"Name": "fresh"}]
+    own_talk.org.clock.advance(86_400)
+    assert own_talk.bulk(soql) == []
+
+
+def test_a_thousand_jobs_are_listed_at_a_time(own_talk: Talk) -> None:
+    """nextRecordsUrl leads to the rest; a mode that no query job has lists none."""
+    for _ in range(1_001):
+        own_talk.create_job("SELECT Id FROM UserRole")
+    body = own_talk.get("/jobs/query").json()
+    assert (len(body["records"]), body["done"]) == (1_000, False)
+    rest = own_talk.client.get(body["nextRecordsUrl"], headers=own_talk.headers).json()
+    assert (len(rest["records"]), rest["done"], rest["nextRecordsUrl"]) == (1, True, None)
+    assert own_talk.get("/jobs/query", concurrencyMode="serial").json()["records"] == []

@@ -15,7 +15,7 @@ from ingestr.simulator.wire import Answer, Call, json_answer
 
 _DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
 _LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
-_PAGES_AT_ONCE = 5
+_PAGES_AT_ONCE, _JOBS_AT_ONCE = 5, 1_000
 # Before this version the columns come by name, since then as they were selected.
 _FIRST_IN_ORDER = 50
 _AGGREGATE = "Aggregate Relationships not supported in Bulk V2 Query with CSV content type"
@@ -81,7 +81,8 @@ def _count_job(org: OrgState) -> None:
 def _result(org: OrgState, text: str, operation: str, plan: Plan, delimiter: str, ending: str) -> Future[CsvResult]:
     """Return the result to come: the one that an equal query has already, if nothing changed since."""
     columns = tuple(each.label for each in plan.columns)
-    key = (text, operation, delimiter, ending, org.store.version, org.page_rows, columns)
+    # The parameters say what a date word means at the time.
+    key = (text, operation, delimiter, ending, org.store.version, org.page_rows, columns, tuple(plan.parameters))
     with org.lock:
         known = org.results.get(key)
         if known is not None:
@@ -193,10 +194,18 @@ def delete(org: OrgState, call: Call) -> Answer:
 
 
 def listed(org: OrgState, call: Call) -> Answer:
-    """Answer `GET …/jobs/query`."""
-    wanted = call.parameter("jobType")
-    records = [_info(org, job) for job in org.kept_jobs()] if wanted in {None, "V2Query"} else []
-    return json_answer({"done": True, "records": records, "nextRecordsUrl": None})
+    """Answer `GET …/jobs/query`: at most 1,000 jobs at a time."""
+    parallel = (call.parameter("concurrencyMode") or "parallel").lower() == "parallel"
+    jobs = org.kept_jobs() if parallel and call.parameter("jobType") in {None, "V2Query"} else []
+    locator = call.parameter("queryLocator")
+    try:
+        start = decode_locator(locator)[0] if locator else 0
+    except ValueError:
+        raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator") from None
+    end = start + _JOBS_AT_ONCE
+    done = end >= len(jobs)
+    more = None if done else f"{base_path(call)}/jobs/query?queryLocator={encode_locator(end)}"
+    return json_answer({"done": done, "records": [_info(org, job) for job in jobs[start:end]], "nextRecordsUrl": more})
 
 
 def _finished(org: OrgState, call: Call) -> Job:
