@@ -258,3 +258,16 @@ def test_a_thousand_jobs_are_listed_at_a_time(own_talk: Talk) -> None:
     rest = own_talk.client.get(body["nextRecordsUrl"], headers=own_talk.headers).json()
     assert (len(rest["records"]), rest["done"], rest["nextRecordsUrl"]) == (1, True, None)
     assert own_talk.get("/jobs/query", concurrencyMode="serial").json()["records"] == []
+
+
+def test_odd_requests_are_the_clients_mistake(talk: Talk) -> None:
+    """A locator that was made up, or a list where a word belongs, is 400."""
+    job = talk.finished_job("SELECT Id FROM UserRole")
+    for path in ("results", "resultPages"):
+        answer = talk.get(f"/jobs/query/{job}/{path}", locator="LTE")
+        assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
+    for body in ({"operation": ["query"]}, {"operation": "query", "columnDelimiter": ["TAB"]}):
+        odd = talk.client.post(
+            f"{talk.base}/jobs/query", json={"query": "SELECT Id FROM Account", **body}, headers=talk.headers
+        )
+        assert (odd.status_code, odd.json()[0]["errorCode"]) == (400, "API_ERROR")

@@ -24,14 +24,14 @@ _AGGREGATE = "Aggregate Relationships not supported in Bulk V2 Query with CSV co
 def create(org: OrgState, call: Call) -> Answer:
     """Answer `POST …/jobs/query`."""
     body = call.json()
-    operation, text = body.get("operation"), body.get("query")
+    operation, text = str(body.get("operation")), body.get("query")
     if operation not in {"query", "queryAll"}:
         raise ApiError(400, "API_ERROR", f"Invalid value for operation: {operation}")
     if not isinstance(text, str):
         raise ApiError(400, "API_ERROR", "No query specified")
     if body.get("contentType", "CSV") != "CSV":
         raise ApiError(400, "API_ERROR", "Invalid contentType: only CSV is supported")
-    delimiter, ending = body.get("columnDelimiter", "COMMA"), body.get("lineEnding", "LF")
+    delimiter, ending = str(body.get("columnDelimiter", "COMMA")), str(body.get("lineEnding", "LF"))
     if delimiter not in _DELIMITERS or ending not in _LINE_ENDINGS:
         raise ApiError(400, "API_ERROR", "Invalid columnDelimiter or lineEnding")
     plan = _plan(org, text, everything=operation == "queryAll")

@@ -304,4 +304,7 @@ def decode_locator(text: str) -> list[int]:
     Raises:
         ValueError: it is none of ours.
     """
-    return [int(part) for part in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":")]
+    numbers = [int(part) for part in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":")]
+    if min(numbers) < 0:
+        raise ValueError(text)
+    return numbers
