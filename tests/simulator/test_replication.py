@@ -133,6 +133,29 @@ def test_a_cascade_takes_the_children(noon: Talk) -> None:
         assert noon.query(f"SELECT IsDeleted FROM {name} WHERE Id = '{key}'", "queryAll")[0]["IsDeleted"] is True
 
 
+def test_rows_without_a_bin_of_their_own_go_into_their_parents(noon: Talk) -> None:
+    """A campaign member deleted alone leaves no trace; one that goes with its campaign is seen by queryAll."""
+    org = noon.org
+    [campaign] = org.insert("Campaign", [{"Name": "c"}])
+    alone, along = org.insert("CampaignMember", [{"CampaignId": campaign}] * 2)
+    org.delete("CampaignMember", [alone])
+    org.delete("Campaign", [campaign], cascade=True)
+    soql = f"SELECT Id, IsDeleted FROM CampaignMember WHERE CampaignId = '{campaign}'"
+    assert [(row["Id"], row["IsDeleted"]) for row in noon.query(soql, "queryAll")] == [(along, True)]
+    org.empty_bin()
+    assert noon.query(soql, "queryAll") == []
+
+
+def test_history_goes_with_a_row_that_is_gone_for_good(noon: Talk) -> None:
+    """Purging an account takes away what was written about it; deleting it does not."""
+    key = noon.query("SELECT AccountId FROM AccountHistory WHERE Account.IsDeleted = false LIMIT 1")[0]["AccountId"]
+    soql = f"SELECT Id FROM AccountHistory WHERE AccountId = '{key}'"
+    noon.org.delete("Account", [key])
+    assert noon.query(soql)
+    noon.org.purge("Account", [key])
+    assert noon.query(soql) == []
+
+
 def test_an_emptied_bin_leaves_nothing(noon: Talk) -> None:
     """What was deleted before a time goes for good."""
     org = noon.org
