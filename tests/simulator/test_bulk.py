@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+from typing import Any
 
+import httpx
 import pytest
 
 from simulator.talk import Talk
@@ -206,3 +208,66 @@ def test_an_equal_query_after_a_change_sees_the_change(own_talk: Talk) -> None:
     before = len(own_talk.bulk("SELECT Id FROM Account"))
     own_talk.org.insert("Account", [{"Name": "new"}])
     assert len(own_talk.bulk("SELECT Id FROM Account")) == before + 1
+
+
+def test_bulk_came_with_version_47_and_its_column_order_with_50(talk: Talk) -> None:
+    """Before 47 there are no query jobs, before 58 no resultPages, and before 50 columns come by name."""
+
+    def at(version: str, method: str, path: str, **options: Any) -> httpx.Response:
+        return talk.client.request(
+            method, f"/services/data/v{version}.0{path}", headers=talk.headers, timeout=20, **options
+        )
+
+    body = {"operation": "query", "query": "SELECT Name, Id, AccountNumber FROM Account"}
+    assert at("46", "POST", "/jobs/query", json=body).status_code == 404
+    headers = []
+    for version in ("49", "50"):
+        job = at(version, "POST", "/jobs/query", json=body).json()["id"]
+        while at(version, "GET", f"/jobs/query/{job}").json()["state"] != "JobComplete":
+            pass
+        headers.append(at(version, "GET", f"/jobs/query/{job}/results").text.partition("\n")[0])
+        assert at(version, "GET", f"/jobs/query/{job}/resultPages").status_code == 404
+    assert headers == ['"AccountNumber","Id","Name"', '"Name","Id","AccountNumber"']
+
+
+def test_jobs_are_kept_for_seven_days(own_talk: Talk) -> None:
+    """An older job is gone, from the list too."""
+    job = own_talk.finished_job("SELECT Id FROM Account")
+    own_talk.org.clock.advance(6 * 86_400)
+    assert own_talk.get(f"/jobs/query/{job}/results").status_code == 200
+    own_talk.org.clock.advance(2 * 86_400)
+    assert own_talk.get(f"/jobs/query/{job}/results").json()[0]["errorCode"] == "NOT_FOUND"
+    assert own_talk.get("/jobs/query").json()["records"] == []
+
+
+def test_a_date_word_means_another_day_when_the_clock_moves_on(own_talk: Talk) -> None:
+    """An equal query is answered anew when TODAY is another day."""
+    own_talk.org.insert("Account", [{"Name": "fresh"}])
+    soql = "SELECT Name FROM Account WHERE CreatedDate = TODAY"
+    assert own_talk.bulk(soql) == [{"Name": "fresh"}]
+    own_talk.org.clock.advance(86_400)
+    assert own_talk.bulk(soql) == []
+
+
+def test_a_thousand_jobs_are_listed_at_a_time(own_talk: Talk) -> None:
+    """nextRecordsUrl leads to the rest; a mode that no query job has lists none."""
+    for _ in range(1_001):
+        own_talk.create_job("SELECT Id FROM UserRole")
+    body = own_talk.get("/jobs/query").json()
+    assert (len(body["records"]), body["done"]) == (1_000, False)
+    rest = own_talk.client.get(body["nextRecordsUrl"], headers=own_talk.headers).json()
+    assert (len(rest["records"]), rest["done"], rest["nextRecordsUrl"]) == (1, True, None)
+    assert own_talk.get("/jobs/query", concurrencyMode="serial").json()["records"] == []
+
+
+def test_odd_requests_are_the_clients_mistake(talk: Talk) -> None:
+    """A locator that was made up, or a list where a word belongs, is 400."""
+    job = talk.finished_job("SELECT Id FROM UserRole")
+    for path in ("results", "resultPages"):
+        answer = talk.get(f"/jobs/query/{job}/{path}", locator="LTE")
+        assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
+    for body in ({"operation": ["query"]}, {"operation": "query", "columnDelimiter": ["TAB"]}):
+        odd = talk.client.post(
+            f"{talk.base}/jobs/query", json={"query": "SELECT Id FROM Account", **body}, headers=talk.headers
+        )
+        assert (odd.status_code, odd.json()[0]["errorCode"]) == (400, "API_ERROR")

@@ -110,6 +110,17 @@ def test_growth_adds_live_rows_of_the_same_kind(own: SimulatedOrg) -> None:
     assert len(set(table.column("Id").to_pylist())) == table.num_rows
 
 
+def test_growth_goes_on_whatever_became_of_the_fields(own: SimulatedOrg) -> None:
+    """Fields that others are made from may be dropped or of another type; what does not fit is empty."""
+    own.drop_field("Lead", "FirstName")
+    own.retype_field("Opportunity", "Amount", "string", length=20)
+    own.retype_field("Opportunity", "StageName", "int")
+    for name in ("Lead", "Opportunity"):
+        own.grow(name, 120)
+        assert own.count(name) == 120
+    assert own.table("Opportunity").column("StageName").null_count == 120
+
+
 def test_fields_of_every_type_can_be_added_and_filled_by_growth(own: SimulatedOrg) -> None:
     """Whatever the type, old rows have nothing in the new field (or false), and grown rows have something."""
     kinds = ("string", "textarea", "picklist", "multipicklist", "email", "int", "long", "double", "date", "datetime")

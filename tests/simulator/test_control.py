@@ -89,6 +89,62 @@ def test_mistakes_are_told(own: SimulatedOrg, operation: str, body: dict[str, An
     assert httpx.post(f"{own.url}/__control__/nonsense", json={}, verify=CONTEXT).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("insert", {"object": "Account", "rows": [{"NumberOfEmployees": "many"}]}),
+        ("insert", {"object": "Account", "rows": "x"}),
+        ("update", {"object": "Account", "ids": "001", "values": {}}),
+        ("add_field", {"object": "Account", "field": "nAmE", "type": "string"}),
+        ("add_field", {"object": "Account", "field": "New__c", "type": "int", "values": ["many"]}),
+        ("retype_field", {"object": "Account", "field": "Rating", "type": "nonsense"}),
+        ("add_object", {"name": "account"}),
+        ("add_object", {"name": "Thing__c", "prefix": "001"}),
+        ("add_object", {"name": "Thing__c", "prefix": "long"}),
+        ("settings", {"page_rows": 0}),
+        ("settings", {"page_rows": "many"}),
+        ("settings", {"bulk_refuses": "Account"}),
+        ("clock", {"stop": True}),
+        ("faults", {"path": "["}),
+        ("faults", {"status": "503"}),
+    ],
+)
+def test_a_mistake_changes_nothing(own_talk: Talk, operation: str, body: dict[str, Any]) -> None:
+    """400 with what was wrong, and the org is as it was."""
+    before = own_talk.fields("Account")
+    rows = own_talk.org.table("Account", deleted=True)
+    answer = httpx.post(f"{own_talk.org.url}/__control__/{operation}", json=body, verify=CONTEXT)
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "CONTROL"), answer.text
+    assert own_talk.fields("Account") == before
+    assert own_talk.org.table("Account", deleted=True) == rows
+
+
+def test_times_without_a_zone_are_utc(own_talk: Talk) -> None:
+    """A naive start of the org, and a naive delete_log_since, mean UTC."""
+    from datetime import datetime
+
+    own_talk.org.clock.freeze(datetime(2026, 5, 20))
+    _do(own_talk.org, "settings", delete_log_since="2026-05-18T00:00:00")
+    span = {"start": "2026-05-19T00:00:00Z", "end": "2026-05-20T00:00:00Z"}
+    for since in (own_talk.org.delete_log_since, datetime(2026, 5, 18)):
+        own_talk.org.delete_log_since = since
+        body = own_talk.get("/sobjects/Account/deleted/", **span).json()
+        assert body["earliestDateAvailable"] == "2026-05-18T00:00:00.000+0000"
+    with SimulatedOrg(rows=5, start=datetime(2026, 1, 1)) as org:
+        org.add_field("Account", "New__c", "string")
+        url = f"{org.url}/services/data/v66.0/sobjects"
+        headers = {"Authorization": f"Bearer {org.access_token()}"}
+        assert httpx.get(url, headers=headers, verify=CONTEXT).status_code == 200
+
+
+def test_an_object_without_a_prefix_gets_one_of_its_own(own: SimulatedOrg) -> None:
+    """No two objects have the same key prefix."""
+    for name in ("One__c", "Two__c"):
+        _do(own, "add_object", name=name)
+    keys = [_do(own, "insert", object=name, rows=[{"Name": "x"}])[0] for name in ("One__c", "Two__c")]
+    assert len({key[:3] for key in keys}) == 2
+
+
 def test_the_control_interface_costs_no_api_calls(own: SimulatedOrg) -> None:
     """It is no part of the platform."""
     httpx.get(f"{own.url}/__control__", verify=CONTEXT)

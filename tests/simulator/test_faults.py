@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -175,3 +176,43 @@ def test_the_command_says_where_it_listens() -> None:
         for uri in uris.values()
     )
     assert "password=correct%20horse%20%26%20%3Cbattery%3E" in uris["username and password"]
+
+
+def test_headers_of_a_fault_take_the_place_of_the_answers(own_talk: Talk) -> None:
+    """A header is replaced whatever its case, and sent once."""
+    url = _page(own_talk)
+    own_talk.org.faults.add(Fault(path="/results", headers={"sforce-locator": "dead", "content-type": "text/plain"}))
+    answer = own_talk.client.get(url, headers=own_talk.headers)
+    assert answer.headers.get_list("Sforce-Locator") == ["dead"]
+    assert answer.headers.get_list("Content-Type") == ["text/plain"]
+
+
+def test_a_patch_spares_what_is_no_object(own_talk: Talk) -> None:
+    """json_patch leaves arrays, CSV pages and empty answers as they are."""
+    url = _page(own_talk)
+    own_talk.org.faults.add(Fault(times=None, json_patch={"x": 1}))
+    assert isinstance(own_talk.client.get("/services/data/").json(), list)
+    assert own_talk.client.get(url, headers=own_talk.headers).text.startswith('"Id"')
+    assert own_talk.get("/limits").json()["x"] == 1
+
+
+def test_gzip_is_damaged_only_where_there_is_gzip(own_talk: Talk) -> None:
+    """A client that takes no gzip gets its page as it is."""
+    url = _page(own_talk)
+    own_talk.org.faults.add(Fault(path="/results", times=2, corrupt_gzip=True))
+    plain = own_talk.client.get(url, headers={**own_talk.headers, "Accept-Encoding": "identity"})
+    own_talk.org.faults.clear()
+    assert plain.text == own_talk.client.get(url, headers=own_talk.headers).text
+
+
+@pytest.mark.parametrize("facts", [{"status": "503"}, {"times": "x"}, {"headers": []}, {"drop": 1}, {"skip": True}])
+def test_a_fault_is_made_of_the_right_types(facts: dict[str, Any]) -> None:
+    """TypeError when it is made, not a broken answer later."""
+    with pytest.raises(TypeError, match="of a fault cannot be"):
+        Fault(**facts)
+
+
+def test_methods_are_matched_in_any_case(own_talk: Talk) -> None:
+    """A fault of method get hits GET."""
+    own_talk.org.faults.add(Fault(method="get", path="/limits", status=503))
+    assert own_talk.get("/limits").status_code == 503

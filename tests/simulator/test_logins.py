@@ -149,3 +149,22 @@ def test_userinfo_refuses_in_plain_text(seeded: SimulatedOrg) -> None:
     """userinfo answers a bad token with 403 and bare text, unlike the REST API."""
     answer = httpx.get(f"{seeded.url}/services/oauth2/userinfo", headers={"Authorization": "Bearer x"}, verify=CONTEXT)
     assert (answer.status_code, answer.text) == (403, "Bad_OAuth_Token")
+
+
+@pytest.mark.parametrize("host", ["login.salesforce.com", "test.salesforce.com:443"])
+def test_client_credentials_want_the_orgs_own_domain(seeded: SimulatedOrg, host: str) -> None:
+    """On the hosts where all orgs log in the grant is not supported; a password is."""
+    form = {"grant_type": "client_credentials", **_client(seeded)}
+    answer = httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT)
+    expected = {"error": "invalid_grant", "error_description": "request not supported on this domain"}
+    assert (answer.status_code, answer.json()) == (400, expected)
+    form |= {"grant_type": "password", "username": seeded.username}
+    form["password"] = seeded.password + seeded.security_token
+    assert httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT).status_code == 200
+
+
+def test_a_new_refresh_token_is_new(own: SimulatedOrg) -> None:
+    """Not even one that was revoked is given out again, nor one that lives."""
+    first, second = own.refresh_token(), own.refresh_token()
+    own.sessions.revoke(first)
+    assert own.refresh_token() not in {first, second}

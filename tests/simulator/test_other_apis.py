@@ -92,6 +92,21 @@ def test_composite_names_its_parts(talk: Talk) -> None:
     assert only["body"]["totalSize"] == talk.org.count("Account")
 
 
+def test_calls_inside_a_call_keep_the_rules(talk: Talk) -> None:
+    """An address too long is 414, a retired version 410, bytes are text, and nothing breaks the others."""
+    body = talk.query("SELECT Body FROM Attachment LIMIT 1")[0]["Body"].removeprefix("/services/data/")
+    urls = [f"v66.0/query?q={'x' * 17_000}", "v30.0/limits", body, "v66.0/limits", "../id/x/y"]
+    requests = [{"method": "GET", "url": url} for url in urls]
+    answer = talk.client.post(
+        f"{talk.base}/composite/batch", json={"batchRequests": requests}, headers=talk.headers
+    ).json()
+    assert [each["statusCode"] for each in answer["results"]] == [414, 410, 200, 200, 404]
+    assert answer["results"][2]["result"].startswith("file ")
+    for broken in ({"batchRequests": ["x"]}, {}):
+        refused = talk.client.post(f"{talk.base}/composite/batch", json=broken, headers=talk.headers)
+        assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+
+
 @pytest.mark.parametrize(
     ("name", "code", "part"),
     [
@@ -109,6 +124,33 @@ def test_objects_that_refuse_a_plain_scan(talk: Talk, name: str, code: str, part
     status, found, message = talk.error(f"SELECT Id FROM {name}")
     assert (status, found) == (400, code)
     assert part in message
+
+
+@pytest.mark.parametrize(
+    ("soql", "served"),
+    [
+        ("SELECT Id FROM ContentDocumentLink WHERE ContentDocumentId = '069gK00000000GB'", True),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId IN ('001gK00000000GB') AND IsDeleted = false", True),
+        ("SELECT Id FROM ContentDocumentLink WHERE SystemModstamp > 2025-01-01T00:00:00Z", False),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId IN (SELECT Id FROM Account)", False),
+        ("SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId = '001gK00000000GB' OR IsDeleted = false", False),
+        ("SELECT Id FROM FieldDefinition WHERE EntityDefinitionId = 'Account'", True),
+        ("SELECT Id FROM FieldDefinition WHERE QualifiedApiName = 'Name'", False),
+        ("SELECT Id FROM OutgoingEmail WHERE Id != null", False),
+        ("SELECT Id FROM UserRecordAccess WHERE Id != null", False),
+    ],
+)
+def test_only_the_right_filter_opens_a_restricted_object(talk: Talk, soql: str, served: bool) -> None:
+    """Values of the fields that the refusal names are served; any other condition is refused as a plain scan is."""
+    assert (talk.get("/query", q=soql).status_code == 200) is served
+
+
+def test_bulk_has_a_code_of_its_own_for_a_restriction(talk: Talk) -> None:
+    """What REST calls MALFORMED_QUERY is API_ERROR in Bulk 2.0, with the same words."""
+    soql = "SELECT Id FROM ContentDocumentLink"
+    error = talk.create_job(soql).json()[0]
+    assert (error["errorCode"], error["message"]) == ("API_ERROR", talk.error(soql)[2])
+    assert talk.create_job("SELECT Id FROM ActivityHistory").json()[0]["errorCode"] == "INVALID_TYPE_FOR_OPERATION"
 
 
 def test_the_wide_object_and_the_service_objects_are_there(talk: Talk) -> None:

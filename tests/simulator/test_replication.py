@@ -82,6 +82,26 @@ def test_a_merge_deletes_the_losers_and_moves_their_children(noon: Talk) -> None
         org.merge("Opportunity", "a", ["b"])
 
 
+def test_a_merge_moves_children_of_the_same_kind_too(noon: Talk) -> None:
+    """An account below the loser gets the winner as parent."""
+    winner, loser = noon.org.insert("Account", [{"Name": "w"}, {"Name": "l"}])
+    [below] = noon.org.insert("Account", [{"Name": "b", "ParentId": loser}])
+    noon.org.merge("Account", winner, [loser])
+    assert noon.query(f"SELECT ParentId FROM Account WHERE Id = '{below}'")[0]["ParentId"] == winner
+
+
+def test_what_cannot_happen_to_records_is_told(noon: Talk) -> None:
+    """No merge into itself or with a row that is not there, and no second conversion."""
+    [account] = noon.org.insert("Account", [{"Name": "w"}])
+    for losers in ([account], ["001gK00000000GBQAZ"]):
+        with pytest.raises(ValueError, match=r"into itself|has no row"):
+            noon.org.merge("Account", account, losers)
+    [lead] = noon.org.insert("Lead", [{"LastName": "L", "Company": "C"}])
+    noon.org.convert_lead(lead)
+    with pytest.raises(ValueError, match="is converted already"):
+        noon.org.convert_lead(lead)
+
+
 def test_a_converted_lead_points_at_what_it_became(noon: Talk) -> None:
     """Account, contact and opportunity exist; the lead is converted, not deleted."""
     [lead] = noon.org.insert("Lead", [{"LastName": "L", "Company": "C"}])
@@ -111,6 +131,29 @@ def test_a_cascade_takes_the_children(noon: Talk) -> None:
     org.delete("Account", [account], cascade=True)
     for name, key in (("Contact", contact), ("Opportunity", deal), ("OpportunityLineItem", line)):
         assert noon.query(f"SELECT IsDeleted FROM {name} WHERE Id = '{key}'", "queryAll")[0]["IsDeleted"] is True
+
+
+def test_rows_without_a_bin_of_their_own_go_into_their_parents(noon: Talk) -> None:
+    """A campaign member deleted alone leaves no trace; one that goes with its campaign is seen by queryAll."""
+    org = noon.org
+    [campaign] = org.insert("Campaign", [{"Name": "c"}])
+    alone, along = org.insert("CampaignMember", [{"CampaignId": campaign}] * 2)
+    org.delete("CampaignMember", [alone])
+    org.delete("Campaign", [campaign], cascade=True)
+    soql = f"SELECT Id, IsDeleted FROM CampaignMember WHERE CampaignId = '{campaign}'"
+    assert [(row["Id"], row["IsDeleted"]) for row in noon.query(soql, "queryAll")] == [(along, True)]
+    org.empty_bin()
+    assert noon.query(soql, "queryAll") == []
+
+
+def test_history_goes_with_a_row_that_is_gone_for_good(noon: Talk) -> None:
+    """Purging an account takes away what was written about it; deleting it does not."""
+    key = noon.query("SELECT AccountId FROM AccountHistory WHERE Account.IsDeleted = false LIMIT 1")[0]["AccountId"]
+    soql = f"SELECT Id FROM AccountHistory WHERE AccountId = '{key}'"
+    noon.org.delete("Account", [key])
+    assert noon.query(soql)
+    noon.org.purge("Account", [key])
+    assert noon.query(soql) == []
 
 
 def test_an_emptied_bin_leaves_nothing(noon: Talk) -> None:

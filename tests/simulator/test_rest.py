@@ -49,6 +49,8 @@ def test_record_counts_leave_out_what_the_platform_leaves_out(talk: Talk) -> Non
     """Unknown names and history objects are simply absent."""
     body = talk.get("/limits/recordCount", sObjects="Account,Nonsense,AccountHistory").json()
     assert body == {"sObjects": [{"count": talk.org.count("Account"), "name": "Account"}]}
+    old = talk.client.get("/services/data/v39.0/limits/recordCount", headers=talk.headers)
+    assert old.status_code == 404, "it came with version 40"
 
 
 def test_the_fifteen_objects_are_described_with_their_fields(talk: Talk) -> None:
@@ -141,6 +143,18 @@ def test_an_unknown_locator_is_an_error(talk: Talk) -> None:
     """INVALID_QUERY_LOCATOR, status 400."""
     answer = talk.get("/query/01gXX0000000000AAA-2000")
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
+
+
+def test_a_locator_lives_two_days(own_talk: Talk) -> None:
+    """Within two days the next page can be read, later it is INVALID_QUERY_LOCATOR."""
+    own_talk.org.insert("Account", [{"Name": "more"}] * 300)
+    own_talk.headers["Sforce-Query-Options"] = "batchSize=200"
+    more = own_talk.get("/query", q="SELECT Id FROM Account").json()["nextRecordsUrl"]
+    own_talk.org.clock.advance(86_400)
+    assert own_talk.client.get(more, headers=own_talk.headers).status_code == 200
+    own_talk.org.clock.advance(2 * 86_400)
+    late = own_talk.client.get(more, headers=own_talk.headers)
+    assert (late.status_code, late.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
 
 
 def test_records_carry_their_type_and_address(talk: Talk) -> None:
@@ -267,3 +281,28 @@ RECORDED_ID: dict[str, object] = {
     "updateable": False,
     "writeRequiresMasterRead": False,
 }
+
+
+def test_a_row_is_found_by_its_short_id_and_a_wrong_id_is_malformed(talk: Talk) -> None:
+    """15 characters do for a row and for its bytes; what is no Id is MALFORMED_ID with the field."""
+    key = talk.query("SELECT Id FROM Attachment LIMIT 1")[0]["Id"]
+    for path in (f"/sobjects/Attachment/{key[:15]}", f"/sobjects/Attachment/{key[:15]}/Body"):
+        assert talk.get(path).status_code == 200
+    for path in ("/sobjects/Attachment/nonsense", "/sobjects/Attachment/x'y/Body"):
+        answer = talk.get(path)
+        assert answer.status_code == 400
+        assert (answer.json()[0]["errorCode"], answer.json()[0]["fields"]) == ("MALFORMED_ID", ["Id"])
+
+
+def test_describe_holds_the_traps_of_recorded_ones(talk: Talk) -> None:
+    """A name that is its own compound, persons' names, pictures, and a way that is no reference."""
+    contact, account = talk.fields("Contact"), talk.fields("Account")
+    assert {contact[name]["extraTypeInfo"] for name in ("Name", "FirstName", "LastName", "Salutation")} == {
+        "personname"
+    }
+    assert (account["Name"]["compoundFieldName"], account["Name"]["type"]) == ("Name", "string")
+    assert (contact["PhotoUrl"]["extraTypeInfo"], contact["PhotoUrl"]["groupable"]) == ("imageurl", False)
+    assert (contact["JigsawContactId"]["relationshipName"], contact["JigsawContactId"]["type"]) == (
+        "JigsawContact",
+        "string",
+    )

@@ -26,6 +26,10 @@ def _control(**handlers: Handler) -> Resource:
     return Resource(handlers, session=False, platform=False)
 
 
+def _bulk(since: int, **handlers: Handler) -> Resource:
+    return Resource(handlers, since=since)
+
+
 _CLASSIC = Resource({"GET": bulk1.serve, "POST": bulk1.serve}, session=False)
 _CLASSIC_PATHS = (
     "job",
@@ -45,7 +49,7 @@ RESOURCES: dict[str, Resource] = {
     "/services/data": Resource({"GET": rest.versions}, session=False),
     _DATA: Resource({"GET": rest.resources}),
     f"{_DATA}/limits": Resource({"GET": rest.limits}),
-    f"{_DATA}/limits/recordCount": Resource({"GET": rest.record_count}),
+    f"{_DATA}/limits/recordCount": Resource({"GET": rest.record_count}, since=40),
     f"{_DATA}/sobjects": Resource({"GET": rest.sobjects}),
     f"{_DATA}/sobjects/{{name}}": Resource({"GET": rest.sobject}),
     f"{_DATA}/sobjects/{{name}}/describe": Resource({"GET": rest.describe}),
@@ -57,11 +61,11 @@ RESOURCES: dict[str, Resource] = {
     f"{_DATA}/queryAll": Resource({"GET": rest.query_all}),
     f"{_DATA}/query/{{locator}}": Resource({"GET": rest.query_more}),
     f"{_DATA}/queryAll/{{locator}}": Resource({"GET": rest.query_more}),
-    f"{_DATA}/jobs/query": Resource({"GET": bulk.listed, "POST": bulk.create}),
-    f"{_DATA}/jobs/query/{{job}}": Resource({"GET": bulk.poll, "PATCH": bulk.change, "DELETE": bulk.delete}),
-    f"{_DATA}/jobs/query/{{job}}/results": Resource({"GET": bulk.results}),
-    f"{_DATA}/jobs/query/{{job}}/resultPages": Resource({"GET": bulk.result_pages}),
-    f"{_DATA}/jobs/query/{{job}}/resultpages": Resource({"GET": bulk.result_pages}),
+    f"{_DATA}/jobs/query": _bulk(47, GET=bulk.listed, POST=bulk.create),
+    f"{_DATA}/jobs/query/{{job}}": _bulk(47, GET=bulk.poll, PATCH=bulk.change, DELETE=bulk.delete),
+    f"{_DATA}/jobs/query/{{job}}/results": _bulk(47, GET=bulk.results),
+    f"{_DATA}/jobs/query/{{job}}/resultPages": _bulk(58, GET=bulk.result_pages),
+    f"{_DATA}/jobs/query/{{job}}/resultpages": _bulk(58, GET=bulk.result_pages),
     f"{_DATA}/composite": Resource({"POST": composite.composite}),
     f"{_DATA}/composite/batch": Resource({"POST": composite.batch}),
     **{f"/services/async/{{version}}/{path}": _CLASSIC for path in _CLASSIC_PATHS},

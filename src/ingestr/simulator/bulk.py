@@ -11,31 +11,35 @@ from ingestr.simulator.jobs import FINISHED, Job
 from ingestr.simulator.rest import base_path, decode_locator, encode_locator, wire_time
 from ingestr.simulator.results import CsvResult
 from ingestr.simulator.soql.translator import Plan, compounds
-from ingestr.simulator.state import FIRST_RESULT_PAGES, OrgState
+from ingestr.simulator.state import OrgState
 from ingestr.simulator.strain import find_strain
 from ingestr.simulator.wire import Answer, Call, json_answer
 
 _DELIMITERS = {"BACKQUOTE": "`", "CARET": "^", "COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "TAB": "\t"}
 _LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
-_PAGES_AT_ONCE = 5
+_PAGES_AT_ONCE, _JOBS_AT_ONCE = 5, 1_000
+# Before this version the columns come by name, since then as they were selected.
+_FIRST_IN_ORDER = 50
 _AGGREGATE = "Aggregate Relationships not supported in Bulk V2 Query with CSV content type"
 
 
 def create(org: OrgState, call: Call) -> Answer:
     """Answer `POST …/jobs/query`."""
     body = call.json()
-    operation, text = body.get("operation"), body.get("query")
+    operation, text = str(body.get("operation")), body.get("query")
     if operation not in {"query", "queryAll"}:
         raise ApiError(400, "API_ERROR", f"Invalid value for operation: {operation}")
     if not isinstance(text, str):
         raise ApiError(400, "API_ERROR", "No query specified")
     if body.get("contentType", "CSV") != "CSV":
         raise ApiError(400, "API_ERROR", "Invalid contentType: only CSV is supported")
-    delimiter, ending = body.get("columnDelimiter", "COMMA"), body.get("lineEnding", "LF")
+    delimiter, ending = str(body.get("columnDelimiter", "COMMA")), str(body.get("lineEnding", "LF"))
     if delimiter not in _DELIMITERS or ending not in _LINE_ENDINGS:
         raise ApiError(400, "API_ERROR", "Invalid columnDelimiter or lineEnding")
-    plan = org.translator().plan(text, everything=operation == "queryAll")
+    plan = _plan(org, text, everything=operation == "queryAll")
     _refuse(org, plan)
+    if float(call.parts["version"]) < _FIRST_IN_ORDER:
+        plan.columns.sort(key=lambda column: column.label.lower())
     _count_job(org)
     pending = _result(org, text, operation, plan, delimiter, ending)
     fault = org.faults.take_job(call.method, call.target)
@@ -61,6 +65,16 @@ def create(org: OrgState, call: Call) -> Answer:
     return json_answer(_info(org, job, brief=True))
 
 
+def _plan(org: OrgState, text: str, *, everything: bool) -> Plan:
+    try:
+        return org.translator().plan(text, everything=everything)
+    except ApiError as error:
+        # Of what REST says, Bulk keeps the words but not this code.
+        if error.message.startswith("Implementation restriction"):
+            raise ApiError(400, "API_ERROR", error.message) from None
+        raise
+
+
 def _count_job(org: OrgState) -> None:
     with org.lock:
         if org.jobs_created >= org.bulk_job_limit:
@@ -71,7 +85,9 @@ def _count_job(org: OrgState) -> None:
 
 def _result(org: OrgState, text: str, operation: str, plan: Plan, delimiter: str, ending: str) -> Future[CsvResult]:
     """Return the result to come: the one that an equal query has already, if nothing changed since."""
-    key = (text, operation, delimiter, ending, org.store.version, org.page_rows)
+    columns = tuple(each.label for each in plan.columns)
+    # The parameters say what a date word means at the time.
+    key = (text, operation, delimiter, ending, org.store.version, org.page_rows, columns, tuple(plan.parameters))
     with org.lock:
         known = org.results.get(key)
         if known is not None:
@@ -105,8 +121,7 @@ def _refuse(org: OrgState, plan: Plan) -> None:
 
 
 def _need(org: OrgState, call: Call) -> Job:
-    with org.lock:
-        job = org.jobs.get(call.parts["job"])
+    job = org.find_job(call.parts["job"])
     if job is None:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return job
@@ -184,12 +199,18 @@ def delete(org: OrgState, call: Call) -> Answer:
 
 
 def listed(org: OrgState, call: Call) -> Answer:
-    """Answer `GET …/jobs/query`."""
-    wanted = call.parameter("jobType")
-    with org.lock:
-        jobs = list(org.jobs.values())
-    records = [_info(org, job) for job in jobs] if wanted in {None, "V2Query"} else []
-    return json_answer({"done": True, "records": records, "nextRecordsUrl": None})
+    """Answer `GET …/jobs/query`: at most 1,000 jobs at a time."""
+    parallel = (call.parameter("concurrencyMode") or "parallel").lower() == "parallel"
+    jobs = org.kept_jobs() if parallel and call.parameter("jobType") in {None, "V2Query"} else []
+    locator = call.parameter("queryLocator")
+    try:
+        start = decode_locator(locator)[0] if locator else 0
+    except ValueError:
+        raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator") from None
+    end = start + _JOBS_AT_ONCE
+    done = end >= len(jobs)
+    more = None if done else f"{base_path(call)}/jobs/query?queryLocator={encode_locator(end)}"
+    return json_answer({"done": done, "records": [_info(org, job) for job in jobs[start:end]], "nextRecordsUrl": more})
 
 
 def _finished(org: OrgState, call: Call) -> Job:
@@ -228,7 +249,7 @@ def results(org: OrgState, call: Call) -> Answer:
 
 def result_pages(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/jobs/query/{id}/resultPages`: where up to five pages are."""
-    if not org.result_pages_supported or float(call.parts["version"]) < FIRST_RESULT_PAGES:
+    if not org.result_pages_supported:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     job = _finished(org, call)
     locator = call.parameter("locator")

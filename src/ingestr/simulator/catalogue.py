@@ -31,7 +31,7 @@ _NUMBERS_WITH_SCALE = frozenset({"double", "currency", "percent"})
 def load_objects() -> dict[str, SObject]:
     """Return every object of a new org, in order, by name; each org may change its own."""
     return {
-        name: SObject(name, each.prefix, each.flags, dict(each.fields), each.satellite, each.refusal)
+        name: SObject(name, each.prefix, each.flags, dict(each.fields), each.satellite, each.refusal, each.unless)
         for name, each in _parsed().items()
     }
 
@@ -51,6 +51,7 @@ def _parsed() -> dict[str, SObject]:
         if current is None:
             raise ValueError(f"catalogue.txt: fields before the first object: {line[:40]}")
         if words[0] == "refuse":
+            current.unless = tuple(words.pop(1).removeprefix("unless=").split(",")) if "=" in words[1] else ()
             current.refusal = (words[1], " ".join(words[2:]))
             continue
         if words[0] == "repeat":

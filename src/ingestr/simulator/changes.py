@@ -100,13 +100,15 @@ class Changes:
             row = cursor.execute(sql, parameters).fetchone()
         return 0 if row is None else int(row[0])
 
-    def delete(self, name: str, ids: Sequence[str], system_modstamp: datetime | None) -> int:
-        """Delete rows: into the recycle bin where the object has one, else for good."""
+    def delete(
+        self, name: str, ids: Sequence[str], system_modstamp: datetime | None, *, with_parent: bool = False
+    ) -> int:
+        """Delete rows: into the recycle bin where the object has one or its parent goes there, else for good."""
         with self._store.lock:
             owner = self._store.need(name)
             stamp = to_second(system_modstamp or self._store.clock.now())
             self._log(name, ids, stamp)
-            if owner.keeps_deleted:
+            if owner.keeps_deleted or (with_parent and owner.has("IsDeleted")):
                 automatic = {
                     "IsDeleted": True,
                     "SystemModstamp": stamp,
@@ -145,7 +147,7 @@ class Changes:
         with self._store.lock:
             owner = self._store.need(name)
             stamp = to_second(self._store.clock.now())
-            if not owner.keeps_deleted:
+            if not owner.has("IsDeleted"):
                 self._log(name, ids, stamp)
             else:
                 self._run(
@@ -153,8 +155,17 @@ class Changes:
                     [name, stamp, list(ids)],
                 )
             count = self._run(f"DELETE FROM {quote(name)} WHERE {AMONG}", [list(ids)])
+            self._forget_history(name, ids)
             self._store.changed()
             return count
+
+    def _forget_history(self, name: str, ids: Sequence[str]) -> None:
+        """Take away what was written about rows that are gone for good."""
+        for each in list(self._store.objects.values()):
+            parent = f"{name}Id"
+            if each.satellite == ("History", name) and each.has(parent):
+                table = quote(self._store.ensure(each).name)
+                self._run(f"DELETE FROM {table} WHERE {quote(parent)} IN (SELECT unnest(?))", [list(ids)])
 
 
 def _compose_name(owner: SObject, full: dict[str, Any], given: Mapping[str, Any]) -> None:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from ingestr.simulator.errors import ApiError
 from ingestr.simulator.state import OrgState
-from ingestr.simulator.wire import Answer, Call, json_answer
+from ingestr.simulator.wire import JSON, Answer, Call, json_answer
 
 _MOST_BATCHED, _MOST_COMPOSED = 25, 25
 
 
 def batch(org: OrgState, call: Call) -> Answer:
     """Answer `POST …/composite/batch`: calls that know nothing of each other."""
-    wanted = call.json().get("batchRequests", [])
+    wanted = _requests(call, "batchRequests")
     if len(wanted) > _MOST_BATCHED:
         raise ApiError(400, "INVALID_BATCH_SIZE", f"The maximum number of subrequests is {_MOST_BATCHED}")
     halt = bool(call.json().get("haltOnError"))
@@ -33,7 +33,7 @@ def batch(org: OrgState, call: Call) -> Answer:
 
 def composite(org: OrgState, call: Call) -> Answer:
     """Answer `POST …/composite`: calls with names; references between them are not followed."""
-    wanted = call.json().get("compositeRequest", [])
+    wanted = _requests(call, "compositeRequest")
     if len(wanted) > _MOST_COMPOSED:
         raise ApiError(400, "INVALID_INPUT", f"The maximum number of subrequests is {_MOST_COMPOSED}")
     answers = []
@@ -45,6 +45,18 @@ def composite(org: OrgState, call: Call) -> Answer:
     return json_answer({"compositeResponse": answers})
 
 
+def _requests(call: Call, name: str) -> list[dict[str, Any]]:
+    """Return the calls inside a call.
+
+    Raises:
+        ApiError: there is no list of them.
+    """
+    wanted = call.json().get(name)
+    if not isinstance(wanted, list) or not all(isinstance(each, dict) for each in wanted):
+        raise ApiError(400, "JSON_PARSER_ERROR", f"{name} is a list of objects")
+    return wanted
+
+
 def _inner(org: OrgState, call: Call, method: str, url: str) -> Answer:
     split = urlsplit(url)
     inner = replace(call, method=method, path=split.path, query=split.query, body=b"", parts={}, size=len(url))
@@ -52,4 +64,5 @@ def _inner(org: OrgState, call: Call, method: str, url: str) -> Answer:
 
 
 def _body(answer: Answer) -> Any:
-    return json.loads(answer.plain()) if answer.plain() else None
+    text = answer.plain()
+    return json.loads(text) if text and answer.content_type == JSON else text.decode("utf-8", "replace") or None

@@ -5,10 +5,13 @@ It is no part of the platform: no session, no faults, no counting. Must not know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+import duckdb
 
 from ingestr.simulator.errors import ApiError
 from ingestr.simulator.faults import Fault
@@ -52,7 +55,10 @@ def faults(org: OrgState, call: Call) -> Answer:
         unknown = body.keys() - {each.name for each in fields(Fault)}
         if unknown:
             raise ApiError(400, "CONTROL", f"no such fact of a fault: {', '.join(sorted(unknown))}")
-        org.faults.add(Fault(**body))
+        try:
+            org.faults.add(Fault(**body))
+        except (TypeError, ValueError, re.error) as error:
+            raise ApiError(400, "CONTROL", f"{type(error).__name__}: {error}") from None
     return json_answer([_shown(fault) for fault in org.faults.pending()])
 
 
@@ -63,7 +69,7 @@ def operate(org: OrgState, call: Call) -> Answer:
         raise ApiError(404, "CONTROL", f"no such operation; there are {', '.join(sorted(OPERATIONS))}")
     try:
         return json_answer({"result": operation(org, call.json())})
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, duckdb.Error) as error:
         raise ApiError(400, "CONTROL", f"{type(error).__name__}: {error}") from None
 
 
@@ -84,6 +90,9 @@ def _moment(body: dict[str, Any], name: str) -> datetime | None:
 
 
 def _clock(org: OrgState, body: dict[str, Any]) -> str:
+    unknown = body.keys() - {"set", "freeze", "advance", "reset"}
+    if unknown:
+        raise ValueError(f"the clock cannot {', '.join(sorted(unknown))}")
     if "set" in body:
         org.clock.set(datetime.fromisoformat(body["set"]))
     if "freeze" in body:
@@ -96,20 +105,38 @@ def _clock(org: OrgState, body: dict[str, Any]) -> str:
 
 
 def _settings(org: OrgState, body: dict[str, Any]) -> dict[str, Any]:
-    for name, value in body.items():
-        if name not in SETTINGS:
-            raise ValueError(f"no setting {name}; there are {', '.join(SETTINGS)}")
-        kind = type(getattr(org, name))
-        setattr(
-            org,
-            name,
-            set(value)
-            if kind is set
-            else datetime.fromisoformat(value)
-            if isinstance(value, str) and name.endswith("since")
-            else value,
-        )
+    checked = {name: _checked_setting(org, name, value) for name, value in body.items()}
+    for name, value in checked.items():
+        setattr(org, name, value)
     return {name: _plain(getattr(org, name)) for name in SETTINGS}
+
+
+def _checked_setting(org: OrgState, name: str, value: Any) -> Any:
+    """Return a setting's value in its own type.
+
+    Raises:
+        ValueError: no such setting, or no such value.
+    """
+    if name not in SETTINGS:
+        raise ValueError(f"no setting {name}; there are {', '.join(SETTINGS)}")
+    if name == "delete_log_since":
+        moment = None if value is None else datetime.fromisoformat(value)
+        return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    kind = type(getattr(org, name))
+    if kind is set and isinstance(value, list):
+        return set(value)
+    if type(value) is not kind or (kind is int and value < (name in {"page_rows", "rest_rows"})):
+        raise ValueError(f"{name} cannot be {value!r}")
+    if name == "api_version" and not re.fullmatch(r"\d+\.0", value):
+        raise ValueError(f"{name} is written like 67.0")
+    return value
+
+
+def _ids(body: dict[str, Any]) -> list[str]:
+    ids = body["ids"]
+    if not isinstance(ids, list):
+        raise ValueError("ids is a list")
+    return ids
 
 
 def _insert(org: OrgState, body: dict[str, Any]) -> list[str]:
@@ -118,15 +145,13 @@ def _insert(org: OrgState, body: dict[str, Any]) -> list[str]:
 
 def _update(org: OrgState, body: dict[str, Any]) -> int:
     touch = bool(body.get("touch", True))
-    return org.changes.update(
-        body["object"], body["ids"], body["values"], _moment(body, "system_modstamp"), touch=touch
-    )
+    return org.changes.update(body["object"], _ids(body), body["values"], _moment(body, "system_modstamp"), touch=touch)
 
 
 def _delete(org: OrgState, body: dict[str, Any]) -> int:
     if body.get("cascade"):
-        return org.events.delete_with_children(body["object"], body["ids"], _moment(body, "system_modstamp"))
-    return org.changes.delete(body["object"], body["ids"], _moment(body, "system_modstamp"))
+        return org.events.delete_with_children(body["object"], _ids(body), _moment(body, "system_modstamp"))
+    return org.changes.delete(body["object"], _ids(body), _moment(body, "system_modstamp"))
 
 
 def _add_field(org: OrgState, body: dict[str, Any]) -> None:
@@ -139,12 +164,15 @@ def _add_field(org: OrgState, body: dict[str, Any]) -> None:
 
 def _add_object(org: OrgState, body: dict[str, Any]) -> None:
     """Add a custom object with the system fields and those named, type by name."""
-    owner = make_object(body["name"], body.get("prefix", "a0z"), body.get("fields", {}))
-    org.store.add_object(owner)
+    taken = {each.prefix for each in org.store.objects.values()}
+    free = next(prefix for prefix in (f"a{number:02}" for number in range(2, 100)) if prefix not in taken)
+    org.store.add_object(make_object(body["name"], body.get("prefix", free), body.get("fields", {})))
 
 
 def make_object(name: str, prefix: str, kinds: dict[str, str]) -> SObject:
     """Return a custom object as an administrator would add it."""
+    if not re.fullmatch("[0-9A-Za-z]{3}", prefix):
+        raise ValueError(f"a key prefix is three letters or digits, not {prefix!r}")
     system = {
         "Id": "id",
         "OwnerId": "reference",
@@ -172,11 +200,11 @@ OPERATIONS: dict[str, Operation] = {
     "insert": _insert,
     "update": _update,
     "delete": _delete,
-    "undelete": lambda org, body: org.changes.undelete(body["object"], body["ids"]),
-    "purge": lambda org, body: org.changes.purge(body["object"], body["ids"]),
+    "undelete": lambda org, body: org.changes.undelete(body["object"], _ids(body)),
+    "purge": lambda org, body: org.changes.purge(body["object"], _ids(body)),
     "merge": lambda org, body: org.events.merge(body["object"], body["winner"], body["losers"]),
     "convert_lead": lambda org, body: org.events.convert_lead(body["id"], opportunity=body.get("opportunity", True)),
-    "archive": lambda org, body: org.events.archive(body["object"], body["ids"]),
+    "archive": lambda org, body: org.events.archive(body["object"], _ids(body)),
     "empty_bin": lambda org, body: org.events.empty_bin(_moment(body, "before")),
     "add_field": _add_field,
     "drop_field": lambda org, body: org.store.drop_field(body["object"], body["field"]),

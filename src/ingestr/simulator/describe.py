@@ -121,69 +121,71 @@ _NEVER_SET: dict[str, Any] = {
 }
 
 
+# Keys that are called like what a field knows of itself.
+_AS_THEY_ARE = (
+    "aggregatable",
+    "calculated",
+    "createable",
+    "custom",
+    "digits",
+    "filterable",
+    "groupable",
+    "length",
+    "name",
+    "nillable",
+    "precision",
+    "scale",
+    "sortable",
+    "type",
+    "updateable",
+)
+
+
 def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
     """Return one of the `fields` of describe, with all its 57 keys, in the alphabet's order."""
     identity = each.type == "id"
     formula = "formula" in each.traits
-    rich = "rich" in each.traits
     name_field = each.name == _NAME_FIELDS.get(owner.name, "Name")
     polymorphic = len(each.reference_to) > 1
-    varying = {
-        "aggregatable": each.aggregatable,
+    derived = {
         "autoNumber": "auto" in each.traits,
         "byteLength": _byte_length(each),
-        "calculated": each.calculated,
         "calculatedFormula": _FORMULAS.get(each.type, "Name") if formula else None,
-        "compoundFieldName": each.compound,
-        "createable": each.createable,
-        "custom": each.custom,
+        # From version 42 on an account's name names itself as its compound.
+        "compoundFieldName": "Name" if (owner.name, each.name) == ("Account", "Name") else each.compound,
         "defaultValue": False if each.type == "boolean" else None,
         "defaultedOnCreate": identity
         or each.type == "boolean"
         or (not each.createable and not each.nillable and not each.calculated),
-        "digits": each.digits,
         "displayLocationInDecimal": each.type == "location",
         "externalId": "external" in each.traits,
-        "extraTypeInfo": "richtextarea"
-        if rich
-        else "plaintextarea"
-        if each.type == "textarea"
-        else "personname"
-        if _person_name(owner, each)
-        else None,
-        "filterable": each.filterable,
-        "groupable": each.groupable,
-        "htmlFormatted": rich,
+        "extraTypeInfo": _extra_type_info(owner, each),
+        "htmlFormatted": "rich" in each.traits,
         "idLookup": identity or each.name in _ID_LOOKUPS.get(owner.name, ()) or "external" in each.traits,
         "label": each.label or make_label(each.name, owner.name),
-        "length": each.length,
         "mask": "*" if each.type == "encryptedstring" else None,
         "maskType": "all" if each.type == "encryptedstring" else None,
-        "name": each.name,
         "nameField": name_field,
         "namePointing": polymorphic,
-        "nillable": each.nillable,
         "permissionable": each.nillable and (each.createable or each.calculated),
         "picklistValues": [
             {"active": True, "defaultValue": False, "label": value, "validFor": None, "value": value}
             for value in each.picklist
         ],
         "polymorphicForeignKey": polymorphic,
-        "precision": each.precision,
         "queryByDistance": each.type in {"address", "location"},
         "referenceTo": list(each.reference_to),
-        "relationshipName": each.relationship_name,
-        "scale": each.scale,
+        "relationshipName": each.relationship_name or _ODD_WAYS.get(each.name),
         "searchPrefilterable": each.type == "reference",
         "soapType": each.soap_type,
-        "sortable": each.sortable,
-        "type": each.type,
         "unique": "external" in each.traits,
-        "updateable": each.updateable,
     }
-    return dict(sorted({**_NEVER_SET, **varying}.items()))
+    plain = {name: getattr(each, name) for name in _AS_THEY_ARE}
+    return dict(sorted({**_NEVER_SET, **plain, **derived}.items()))
 
 
+# Fields that have a relationship's name and are no references [recorded describes].
+_ODD_WAYS = {"JigsawCompanyId": "JigsawCompany", "JigsawContactId": "JigsawContact"}
 _FORMULAS = {
     "double": "Double__c * 2",
     "currency": "Currency__c * 1.1",
@@ -211,8 +213,13 @@ def _byte_length(each: Field) -> int:
     return each.length if each.type == "multipicklist" else each.length * 3
 
 
-def _person_name(owner: SObject, each: Field) -> bool:
-    return each.name == "Name" and bool(owner.components("Name"))
+def _extra_type_info(owner: SObject, each: Field) -> str | None:
+    if each.type == "textarea":
+        return "richtextarea" if "rich" in each.traits else "plaintextarea"
+    if each.image:
+        return "imageurl"
+    person = bool(owner.components("Name")) and (each.name == "Name" or each.compound == "Name")
+    return "personname" if person else None
 
 
 def _child_relationships(owner: SObject, objects: Iterable[SObject]) -> list[dict[str, Any]]:

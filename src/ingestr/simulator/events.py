@@ -14,7 +14,14 @@ MERGEABLE = frozenset({"Account", "Contact", "Lead", "Case"})
 # Whose rows go when a row goes: child object and its reference.
 _CASCADES = {
     "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId"), ("Asset", "AccountId")),
-    "Opportunity": (("OpportunityLineItem", "OpportunityId"), ("Quote", "OpportunityId")),
+    "Campaign": (("CampaignMember", "CampaignId"), ("CampaignMemberStatus", "CampaignId")),
+    "Contact": (("CampaignMember", "ContactId"), ("OpportunityContactRole", "ContactId")),
+    "Lead": (("CampaignMember", "LeadId"),),
+    "Opportunity": (
+        ("OpportunityContactRole", "OpportunityId"),
+        ("OpportunityLineItem", "OpportunityId"),
+        ("Quote", "OpportunityId"),
+    ),
     "Product2": (("PricebookEntry", "Product2Id"),),
 }
 
@@ -30,12 +37,18 @@ class Events:
         """Merge records: losers are deleted and name their winner, their children get a new parent and timestamp."""
         if name not in MERGEABLE:
             raise ValueError(f"{name} cannot be merged; {', '.join(sorted(MERGEABLE))} can")
+        if winner in losers:
+            raise ValueError("a record cannot be merged into itself")
         with self._store.lock:
+            for key in (winner, *losers):
+                self._row(name, key)
             for child in list(self._store.objects.values()):
                 for each in child.fields.values():
-                    if name in each.reference_to and each.createable and child.name != name:
+                    if name in each.reference_to and each.createable:
                         self._store.ensure(child)
                         ids = self._ids(child.name, each.name, losers)
+                        # A child of its own kind may be one of those that are merged.
+                        ids = [key for key in ids if child.name != name or key not in {winner, *losers}]
                         if ids:
                             self._changes.update(child.name, ids, {each.name: winner}, None, touch=True)
             self._changes.delete(name, losers, None)
@@ -51,6 +64,8 @@ class Events:
         """Convert a lead into an account, a contact and perhaps an opportunity, and return their Ids."""
         with self._store.lock:
             row = self._row("Lead", lead)
+            if row["IsConverted"]:
+                raise ValueError(f"{lead} is converted already")
             now = self._store.clock.now()
             [account] = self._changes.insert("Account", [{"Name": row["Company"] or "Unknown"}], None)
             person = {
@@ -96,23 +111,25 @@ class Events:
             raise ValueError(f"{name} is not archived; {', '.join(sorted(ARCHIVING_OBJECTS))} are")
         return self._changes.update(name, ids, {"IsArchived": True}, None, touch=False)
 
-    def delete_with_children(self, name: str, ids: Sequence[str], system_modstamp: datetime | None = None) -> int:
-        """Delete rows and the rows that cannot be without them."""
+    def delete_with_children(
+        self, name: str, ids: Sequence[str], system_modstamp: datetime | None = None, *, with_parent: bool = False
+    ) -> int:
+        """Delete rows and the rows that cannot be without them; those go into the bin with their parent."""
         with self._store.lock:
             for child, reference in _CASCADES.get(name, ()):
                 if child in self._store.objects:
                     self._store.need(child)
                     below = self._ids(child, reference, ids)
                     if below:
-                        self.delete_with_children(child, below, system_modstamp)
-            return self._changes.delete(name, ids, system_modstamp)
+                        self.delete_with_children(child, below, system_modstamp, with_parent=True)
+            return self._changes.delete(name, ids, system_modstamp, with_parent=with_parent)
 
     def empty_bin(self, before: datetime | None = None) -> int:
         """Purge what was deleted before that time, or everything deleted; say how many rows it was."""
         emptied = 0
         with self._store.lock:
             for owner in list(self._store.objects.values()):
-                if owner.keeps_deleted:
+                if owner.has("IsDeleted") and owner.has("SystemModstamp"):
                     self._store.ensure(owner)
                     limit = to_second(before) if before is not None else datetime.max
                     sql = f'SELECT "Id" FROM {quote(owner.name)} WHERE "IsDeleted" AND "SystemModstamp" < ?'

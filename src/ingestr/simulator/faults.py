@@ -6,6 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
+from types import NoneType
+
+# Faults come as JSON too, so what they are made of is checked.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "skip record_count_delta": (int,),
+    "times status truncate polls": (int, NoneType),
+    "delay": (int, float),
+    "served drop clean_cut corrupt_gzip expire_sessions vanish": (bool,),
+    "method job_state error_message": (str, NoneType),
+    "body": (str, bytes, NoneType),
+    "headers header_rename json_patch": (Mapping,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         re.compile(self.path)
+        for names, kinds in _KINDS.items():
+            for name in names.split():
+                value = getattr(self, name)
+                if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                    raise TypeError(f"{name} of a fault cannot be {value!r}")
 
     @property
     def replaces(self) -> bool:
@@ -106,7 +123,11 @@ class Faults:
         with self._lock:
             for entry in self._entries:
                 fault = entry.fault
-                if not wanted(fault) or (fault.method or method) != method or re.search(fault.path, target) is None:
+                if (
+                    not wanted(fault)
+                    or (fault.method or method).upper() != method
+                    or re.search(fault.path, target) is None
+                ):
                     continue
                 if entry.hit():
                     return fault

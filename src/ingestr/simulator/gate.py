@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import format_datetime
 
@@ -19,7 +19,7 @@ from ingestr.simulator.errors import ApiError
 from ingestr.simulator.faults import Fault
 from ingestr.simulator.login import require_session
 from ingestr.simulator.state import FIRST_VERSION, OrgState
-from ingestr.simulator.wire import Answer, Call, Request, error_answer, json_answer
+from ingestr.simulator.wire import JSON, Answer, Call, Request, error_answer, json_answer
 
 _log = logging.getLogger(__name__)
 Handler = Callable[[OrgState, Call], Answer]
@@ -31,12 +31,14 @@ _OLDEST_KNOWN = 7
 class Resource:
     """What answers at an address: a handler for each method.
 
-    `session` says whether one is needed, `platform` whether Salesforce has such an address at all.
+    `session` says whether one is needed, `platform` whether Salesforce has such an address at all, `since` in which
+    version it came.
     """
 
     handlers: dict[str, Handler]
     session: bool = True
     platform: bool = True
+    since: int = FIRST_VERSION
 
 
 @dataclass(slots=True)
@@ -88,7 +90,8 @@ class Gate:
             handler = None if resource is None or not resource.session else resource.handlers.get(call.method)
             if handler is None:
                 raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
-            self._check_version(call.parts["version"])
+            _check_size(call)
+            self._check_version(call.parts.get("version", ""), resource)
             return handler(self._org, call)
         except ApiError as error:
             return error_answer(error)
@@ -102,7 +105,7 @@ class Gate:
                 _check_size(call)
             version = call.parts.get("version")
             if version is not None and resource is not None and resource.session:
-                self._check_version(version)
+                self._check_version(version, resource)
             if resource is None:
                 if call.path.startswith("/services/data/"):
                     require_session(self._org, call)
@@ -128,8 +131,8 @@ class Gate:
             )
             return error_answer(ApiError(500, "UNKNOWN_EXCEPTION", message))
 
-    def _check_version(self, version: str) -> None:
-        if version in self._org.versions():
+    def _check_version(self, version: str, resource: Resource | None) -> None:
+        if version in self._org.versions() and (resource is None or float(version) >= resource.since):
             return
         whole, _, rest = version.partition(".")
         if rest == "0" and whole.isdigit() and _OLDEST_KNOWN <= int(whole) < FIRST_VERSION:
@@ -148,7 +151,7 @@ class Gate:
             if org.per_app_usage:
                 headers["Sforce-Limit-Info"] += f"; per-app-api-usage={org.api_calls}/{org.api_limit}(appName=ingestr)"
         headers["Set-Cookie"] = "BrowserId=simulated; path=/; SameSite=Lax"
-        headers.update(answer.headers)
+        headers = _merged(headers, answer.headers)
         has_body = answer.packed is not None or answer.body
         if has_body and "gzip" in call.headers.get("accept-encoding", ""):
             body = answer.compressed()
@@ -157,7 +160,7 @@ class Gate:
             body = answer.plain()
         sending = Sending(answer.status, list(headers.items()), body)
         if fault is not None:
-            if fault.corrupt_gzip and body:
+            if fault.corrupt_gzip and "Content-Encoding" in headers:
                 middle = len(body) // 2
                 sending.body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
             if fault.truncate is not None:
@@ -174,9 +177,15 @@ def _check_size(call: Call) -> None:
         raise ApiError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", "Request Header Fields Too Large")
 
 
+def _merged(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with others added or put in their place, whatever their case."""
+    replaced = {name.lower() for name in others}
+    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **others}
+
+
 def _spoiled(answer: Answer, fault: Fault) -> Answer:
     """Return the answer with the fault in it."""
-    headers = {**answer.headers, **fault.headers}
+    headers = _merged(answer.headers, fault.headers)
     if fault.replaces:
         status = answer.status if fault.status is None else fault.status
         body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
@@ -194,8 +203,11 @@ def _spoiled(answer: Answer, fault: Fault) -> Answer:
         headers["Sforce-NumberOfRecords"] = str(int(headers["Sforce-NumberOfRecords"]) + fault.record_count_delta)
     if fault.header_rename:
         answer = _renamed(answer, fault)
-    if fault.json_patch:
-        answer = json_answer({**json.loads(answer.plain()), **fault.json_patch}, answer.status, headers)
+    if fault.json_patch and answer.content_type == JSON:
+        shown = json.loads(answer.plain())
+        # Errors and the list of versions are arrays, which have no members.
+        if isinstance(shown, dict):
+            answer = json_answer({**shown, **fault.json_patch}, answer.status, headers)
     return answer
 
 

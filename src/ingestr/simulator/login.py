@@ -19,6 +19,8 @@ _NO_STORE = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Expir
 _PARTNER = "{urn:partner.soap.sforce.com}"
 _ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 _BIGGEST_LOGIN = 10 * 1024
+# Where orgs of all customers log in; client credentials want the org's own domain.
+_SHARED_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
 SESSION_SECONDS = 7_200
 
 
@@ -37,7 +39,7 @@ def token(org: OrgState, call: Call) -> Answer:
         for key, values in parse_qs(call.body.decode("utf-8", "replace"), keep_blank_values=True).items()
     }
     try:
-        return _granted(org, form, _client(call.headers, form))
+        return _granted(org, form, _client(call.headers, form), call.headers.get("host", ""))
     except _RefusalError as refusal:
         return _refused(refusal)
 
@@ -57,8 +59,10 @@ def _client(headers: Mapping[str, str], form: Mapping[str, str]) -> tuple[str, s
     return form.get("client_id", ""), form.get("client_secret", "")
 
 
-def _granted(org: OrgState, form: Mapping[str, str], client: tuple[str, str]) -> Answer:
+def _granted(org: OrgState, form: Mapping[str, str], client: tuple[str, str], host: str) -> Answer:
     known, grant = org.credentials, form.get("grant_type", "")
+    if grant == "client_credentials" and host.partition(":")[0] in _SHARED_HOSTS:
+        raise _RefusalError("invalid_grant", "request not supported on this domain")
     if grant not in {"client_credentials", "password", "refresh_token"}:
         raise _RefusalError("unsupported_grant_type", "grant type not supported")
     if client[0] != known.client_id:

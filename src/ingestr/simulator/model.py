@@ -102,6 +102,11 @@ class Field:
         return self.type == "textarea" and self.length > LONG_TEXT
 
     @property
+    def image(self) -> bool:
+        """Whether this is the address of a picture."""
+        return self.type == "url" and self.name.endswith("PhotoUrl")
+
+    @property
     def filterable(self) -> bool:
         """Whether SOQL may use the field in WHERE."""
         return _TYPES[self.type][1] and self.searchable and not self.long_text
@@ -115,7 +120,8 @@ class Field:
     def groupable(self) -> bool:
         """Whether SOQL may use the field in GROUP BY."""
         short = self.type != "textarea" or self.length <= 255
-        return _TYPES[self.type][3] and self.sortable and short and not self.traits & {"formula", "auto"}
+        plain = not self.image and not self.traits & {"formula", "auto"}
+        return _TYPES[self.type][3] and self.sortable and short and plain
 
     @property
     def aggregatable(self) -> bool:
@@ -148,6 +154,7 @@ class SObject:
     fields: dict[str, Field] = field(default_factory=dict)
     satellite: tuple[str, str] | None = None  # (kind such as History, parent object)
     refusal: tuple[str, str] | None = None  # (errorCode, message) of any query
+    unless: tuple[str, ...] = ()  # but for one that names values of one of these fields
     _by_lower: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +176,10 @@ class SObject:
     def has(self, name: str) -> bool:
         """Whether the object has that field, hidden or not."""
         return name in self.fields
+
+    def taken(self, name: str) -> bool:
+        """Whether a field is called so already, in whatever case, hidden or not."""
+        return name.lower() in self._by_lower
 
     def by_relationship(self, name: str) -> Field | None:
         """Return the reference that a relationship name goes along."""
@@ -208,10 +219,19 @@ class SObject:
         return "undeletable" in self.flags and "IsDeleted" in self.fields
 
 
-def new_field(name: str, kind: str, facts: Iterable[tuple[str, Any]] = ()) -> Field:
-    """Return a field as an administrator would add it, with the sizes that the platform gives when none are named."""
+def require_type(kind: str) -> None:
+    """Let pass a type that a field can have.
+
+    Raises:
+        ValueError: there is no such type.
+    """
     if kind not in _TYPES:
         raise ValueError(f"no field type {kind!r}; known are {', '.join(sorted(_TYPES))}")
+
+
+def new_field(name: str, kind: str, facts: Iterable[tuple[str, Any]] = ()) -> Field:
+    """Return a field as an administrator would add it, with the sizes that the platform gives when none are named."""
+    require_type(kind)
     sizes: dict[str, Any] = {
         "string": {"length": 255},
         "textarea": {"length": 32_768},

@@ -66,8 +66,8 @@ def _replicateable(org: OrgState, call: Call) -> SObject:
 
 def _earliest(org: OrgState) -> datetime:
     """Return since when the delete log is kept; tests may say that it was trimmed."""
-    floor = org.clock.now() - timedelta(days=_DELETED_DAYS)
-    return max(floor, org.delete_log_since) if org.delete_log_since is not None else floor
+    floor, since = org.clock.now() - timedelta(days=_DELETED_DAYS), org.delete_log_since
+    return floor if since is None else max(floor, since.replace(tzinfo=since.tzinfo or UTC))
 
 
 def _span(org: OrgState, call: Call, days: int) -> tuple[datetime, datetime]:
@@ -83,7 +83,7 @@ def _span(org: OrgState, call: Call, days: int) -> tuple[datetime, datetime]:
     # The current minute of the first day still counts: a client computes "30 days ago" before we do.
     if start < org.clock.now() - timedelta(days=days, minutes=1):
         raise ApiError(400, "INVALID_REPLICATION_DATE", f"startDate cannot be more than {days} days ago")
-    if days == _DELETED_DAYS and org.delete_log_since is not None and start < org.delete_log_since:
+    if days == _DELETED_DAYS and org.delete_log_since is not None and start < _earliest(org):
         raise ApiError(400, "INVALID_REPLICATION_DATE", "startDate before org replication enabled date")
     return start.replace(tzinfo=None), end.replace(tzinfo=None)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ingestr.simulator.describe import child_relationship_name, describe_global, describe_object, summarise
 from ingestr.simulator.errors import ApiError, pointed_at
+from ingestr.simulator.ids import to_18
 from ingestr.simulator.model import Field, SObject
 from ingestr.simulator.results import JsonResult
 from ingestr.simulator.soql.translator import Plan, Translator
@@ -135,15 +136,25 @@ def row(org: OrgState, call: Call) -> Answer:
     found = need_object(org, call.parts["name"])
     names = (call.parameter("fields") or ",".join(each.name for each in found.visible())).split(",")
     translator = org.translator()
-    plan = translator.plan(
-        f"SELECT {','.join(names)} FROM {found.name} WHERE Id = '{call.parts['id']}'", everything=False
-    )
+    plan = translator.plan(f"SELECT {','.join(names)} FROM {found.name} WHERE Id = '{_id(call)}'", everything=False)
     result = JsonResult(org.store, plan, base_path(call))
     records = result.records(0, 1)
     result.discard()
     if not records:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return Answer(body=records[0].encode())
+
+
+def _id(call: Call) -> str:
+    """Return the Id in the address, whole.
+
+    Raises:
+        ApiError: it is none.
+    """
+    full = to_18(call.parts["id"])
+    if full is None:
+        raise ApiError(400, "MALFORMED_ID", f"malformed id {call.parts['id']}", ["Id"])
+    return full
 
 
 def blob(org: OrgState, call: Call) -> Answer:
@@ -153,7 +164,7 @@ def blob(org: OrgState, call: Call) -> Answer:
     if field is None or field.type != "base64":
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     org.store.ensure(found)
-    value = org.store.scalar(f'SELECT {quote(field.name)} FROM {quote(found.name)} WHERE "Id" = ?', [call.parts["id"]])
+    value = org.store.scalar(f'SELECT {quote(field.name)} FROM {quote(found.name)} WHERE "Id" = ?', [_id(call)])
     if value is None:
         raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
     return Answer(body=bytes(value), content_type="application/octet-stream")
@@ -182,8 +193,12 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
     if strain is not None:
         raise strain
     result = JsonResult(org.store, plan, base_path(call))
+    if plan.aggregate and result.count > _BIGGEST_BATCH:
+        result.discard()
+        message = "Aggregate query does not support queryMore(), use LIMIT to restrict the results to a single batch"
+        raise ApiError(400, "EXCEEDED_ID_LIMIT", message)
     key = org.new_id("01g")
-    cursor = Cursor(result, plan, translator, everything=everything)
+    cursor = Cursor(result, plan, translator, org.clock.now(), everything=everything)
     answer = _page(org, call, key, cursor, 0)
     if result.count <= _batch_size(org, call, plan):
         result.discard()
@@ -195,17 +210,20 @@ def _query(org: OrgState, call: Call, *, everything: bool) -> Answer:
 class Cursor:
     """An open query: its result, and what its subqueries need."""
 
-    def __init__(self, result: JsonResult, plan: Plan, translator: Translator, *, everything: bool) -> None:
+    def __init__(
+        self, result: JsonResult, plan: Plan, translator: Translator, opened: datetime, *, everything: bool
+    ) -> None:
         self.result = result
         self.plan = plan
         self.translator = translator
+        self.opened = opened
         self.everything = everything
 
 
 def query_more(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/query/{locator}`."""
     key, _, offset = call.parts["locator"].rpartition("-")
-    cursor = org.cursors.get(key)
+    cursor = org.find_cursor(key)
     if cursor is None or not offset.isdigit():
         raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
     return _page(org, call, key, cursor, int(offset))
@@ -290,4 +308,7 @@ def decode_locator(text: str) -> list[int]:
     Raises:
         ValueError: it is none of ours.
     """
-    return [int(part) for part in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":")]
+    numbers = [int(part) for part in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":")]
+    if min(numbers) < 0:
+        raise ValueError(text)
+    return numbers

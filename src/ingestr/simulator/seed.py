@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from zlib import crc32
 
 from ingestr.simulator import seed_words as words
+from ingestr.simulator.catalogue import load_objects
 from ingestr.simulator.ids import id_tail, join_tail_sql, record_id_sql
 from ingestr.simulator.model import FLOAT_TYPES, TEXT_TYPES, Field, SObject
 from ingestr.simulator.seed_rules import EXACT, RULES
@@ -96,6 +97,8 @@ class SeedPlan:
     end: datetime
     counts: Mapping[str, int]
     objects: Mapping[str, SObject]
+    # The objects of a new org, whatever became of them.
+    first: Mapping[str, SObject] = field(default_factory=load_objects)
     # Lists of choices that the SELECTs read by `getvariable`: a list spelled out in each would cost more than the rows.
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -109,10 +112,16 @@ class SeedPlan:
             deleted: whether some of them are deleted or archived.
         """
         small = first + count <= _POOL
+        seeded = self._seeded(owner)
         columns = ",\n".join(
-            f'{self._expression(owner, each, small=small)} AS "{each.name}"' for each in _computed_order(owner)
+            f'{self._expression(owner, each, small=small)} AS "{each.name}"' for each in _computed_order(owner, seeded)
         )
-        stored = ", ".join(f'"{each.name}"' for each in owner.stored())
+        stored = ", ".join(
+            f'"{each.name}"'
+            if seeded[each.name].sql_type == each.sql_type
+            else f'TRY_CAST("{each.name}" AS {each.sql_type}) AS "{each.name}"'
+            for each in owner.stored()
+        )
         if not deleted:
             for name, nothing in _ALIVE.items():
                 stored = stored.replace(f'"{name}"', f'{nothing} AS "{name}"')
@@ -123,6 +132,12 @@ class SeedPlan:
             f"numbered AS (SELECT i, {mixed} FROM counted),\n"
             f"computed AS (SELECT {columns}, i AS _row FROM numbered)\nSELECT _row, {stored} FROM computed"
         )
+
+    def _seeded(self, owner: SObject) -> dict[str, Field]:
+        """Return the fields as they were at first, dropped ones too as rules may name them, and those added since."""
+        first = self.first.get(owner.name)
+        known = {} if first is None else {each.name: each for each in first.stored()}
+        return {**{each.name: each for each in owner.stored()}, **known}
 
     def _expression(self, owner: SObject, each: Field, *, small: bool) -> str:
         """Return SQL for a field's value in row `i`."""
@@ -272,12 +287,14 @@ def _nasty_choices(each: Field) -> list[str]:
     return list({"date": words.NASTY_DATES, "time": words.NASTY_TIMES, "long": words.NASTY_LONGS}.get(each.type, ()))
 
 
-def _computed_order(owner: SObject) -> list[Field]:
-    """Return the stored fields so that a rule which reads other columns comes after them."""
+def _computed_order(owner: SObject, seeded: Mapping[str, Field]) -> list[Field]:
+    """Return the fields so that a rule which reads other columns comes after them."""
     late = [
-        each for each in owner.stored() if '"' in (RULES.get(f"{owner.name}.{each.name}") or RULES.get(each.name) or "")
+        each
+        for each in seeded.values()
+        if '"' in (RULES.get(f"{owner.name}.{each.name}") or RULES.get(each.name) or "")
     ]
-    return [each for each in owner.stored() if each not in late] + late
+    return [each for each in seeded.values() if each not in late] + late
 
 
 def _shuffled(n: str, count: int) -> str:

@@ -27,6 +27,7 @@ class Sessions:
     seed: int
     _lock: Lock = field(default_factory=Lock)
     _given: int = 0
+    _refreshes: int = 0
     _valid: set[str] = field(default_factory=set)
     _refresh: dict[str, bool] = field(default_factory=dict)
 
@@ -67,7 +68,8 @@ class Sessions:
     def issue_refresh(self) -> str:
         """Return a new refresh token."""
         with self._lock:
-            secret = hashlib.sha256(f"refresh/{self.seed}/{len(self._refresh)}".encode()).hexdigest()
+            secret = hashlib.sha256(f"refresh/{self.seed}/{self._refreshes}".encode()).hexdigest()
+            self._refreshes += 1
             token = f"5Aep861{secret[:40]}"
             self._refresh[token] = True
             return token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FIRST_VERSION = 31
 LAST_SOAP_LOGIN = 64
-FIRST_RESULT_PAGES = 58
+# How long a Bulk job with its result, and a REST query's cursor, are kept.
+RESULTS_KEPT, CURSORS_KEPT = timedelta(days=7), timedelta(days=2)
 # Entities that REST can read and Bulk cannot, as extraction tools met them.
 BULK_REFUSES = [
     "AcceptedEventRelation",
@@ -105,7 +106,8 @@ class OrgState:
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
         self.clock = Clock()
         self.seed = seed
-        self.end = start or DEFAULT_END
+        end = start or DEFAULT_END
+        self.end = end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC)
         self.store = Store(rows, seed, self.end, self.clock)
         self.credentials = Credentials()
         self.sessions = Sessions(seed)
@@ -175,6 +177,23 @@ class OrgState:
     def versions(self) -> list[str]:
         """Return every version that the org speaks, oldest first."""
         return [f"{number}.0" for number in range(FIRST_VERSION, int(float(self.api_version)) + 1)]
+
+    def kept_jobs(self) -> list[Job]:
+        """Return the query jobs that are not yet too old."""
+        oldest = self.clock.now() - RESULTS_KEPT
+        with self.lock:
+            self.jobs = {key: job for key, job in self.jobs.items() if job.created >= oldest}
+            return list(self.jobs.values())
+
+    def find_job(self, key: str) -> Job | None:
+        """Return a query job, unless it was deleted or is too old."""
+        return next((job for job in self.kept_jobs() if job.id == key), None)
+
+    def find_cursor(self, key: str) -> Cursor | None:
+        """Return an open query, unless it is too old."""
+        with self.lock:
+            cursor = self.cursors.get(key)
+        return None if cursor is None or cursor.opened < self.clock.now() - CURSORS_KEPT else cursor
 
     def keep_cursor(self, key: str, cursor: Cursor) -> None:
         """Keep an open query for its next pages; the oldest goes when there are too many."""

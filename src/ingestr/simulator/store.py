@@ -16,7 +16,7 @@ import pyarrow as pa
 from ingestr.simulator import ids, rendering, seed
 from ingestr.simulator.catalogue import load_objects
 from ingestr.simulator.clock import Clock
-from ingestr.simulator.model import Field, SObject, new_field
+from ingestr.simulator.model import Field, SObject, new_field, require_type
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(),
@@ -181,6 +181,10 @@ class Store:
     def add_object(self, owner: SObject) -> None:
         """Add an empty object."""
         with self.lock:
+            if self.find(owner.name) is not None:
+                raise ValueError(f"the org has an object {owner.name} already")
+            if any(owner.prefix == each.prefix for each in self.objects.values()):
+                raise ValueError(f"the Ids of another object begin with {owner.prefix} already")
             with self.cursor() as cursor:
                 cursor.execute(f"CREATE TABLE {quote(owner.name)} ({_column_list(owner)})")
             self.objects[owner.name] = owner
@@ -192,9 +196,12 @@ class Store:
         """Add a field; `values`, if given, go round and round over the rows in Id order."""
         with self.lock:
             owner = self.need(name)
-            if owner.has(field):
+            if owner.taken(field):
                 raise ValueError(f"{name} has a field {field} already")
             new = new_field(field, kind, facts.items())
+            if values and new.sql_type is not None:
+                # Before anything is changed: a value that does not fit is told of here.
+                self.scalar(f"SELECT count(CAST(v AS {new.sql_type})) FROM (SELECT unnest(?) AS v)", [values])
             owner.put(new)
             if new.sql_type is not None:
                 default = "DEFAULT FALSE" if new.sql_type == "BOOLEAN" else ""
@@ -226,11 +233,13 @@ class Store:
         with self.lock:
             owner = self.need(name)
             before = owner.fields[field].sql_type
+            require_type(facts.get("wire") or facts.get("type") or owner.fields[field].type)
             owner.change(field, **facts)
             after = owner.fields[field].sql_type
             if before != after and after is not None:
                 column = quote(field)
                 with self.cursor() as cursor:
+                    cursor.execute(f"ALTER TABLE {quote(name)} ADD COLUMN IF NOT EXISTS {column} {after}")
                     cursor.execute(
                         f"ALTER TABLE {quote(name)} ALTER {column} TYPE {after} USING TRY_CAST({column} AS {after})"
                     )

@@ -40,14 +40,19 @@ class Conditions:
         self._text = text
         self._now = now
         self._subselect = subselect
+        self._require: Callable[[Path | Call], None] | None = None
 
-    def sql(self, condition: Condition) -> str:
-        """Return SQL that is true or false."""
+    def sql(self, condition: Condition, require: Callable[[Path | Call], None] | None = None) -> str:
+        """Return SQL that is true or false; `require` refuses what a condition on groups may not name."""
+        self._require = require
+        return self._sql(condition)
+
+    def _sql(self, condition: Condition) -> str:
         match condition:
             case Junction():
-                return "(" + f" {condition.operator} ".join(self.sql(each) for each in condition.conditions) + ")"
+                return "(" + f" {condition.operator} ".join(self._sql(each) for each in condition.conditions) + ")"
             case Negation():
-                return f"(NOT {self.sql(condition.condition)})"
+                return f"(NOT {self._sql(condition.condition)})"
             case Comparison():
                 return self._comparison(condition)
             case Membership():
@@ -56,11 +61,16 @@ class Conditions:
                 assert_never(condition)
 
     def _operand(self, operand: Path | Call) -> tuple[Field, str]:
+        if self._require is not None:
+            self._require(operand)
         if isinstance(operand, Call):
             value = call_value(operand, self._scope, self._text)
+            if value.aggregate and self._require is None:
+                raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, operand.at, _unexpected(operand.name)))
             return Field(operand.name, value.kind), value.sql
         found = self._scope.resolve(operand)
-        if not found.field.filterable:
+        # Describe calls an address filterable, which is for DISTANCE alone.
+        if not found.field.filterable or found.field.sql_type is None:
             message = f"field '{found.field.name}' can not be filtered in a query call"
             raise ApiError(400, "INVALID_FIELD", pointed_at(self._text, operand.at, message))
         return found.field, found.sql
@@ -100,11 +110,8 @@ class Conditions:
         word, number = literal.value
         days = span(word, number, self._now.date()) if field.type in {"date", "datetime"} else None
         if days is None:
-            raise ApiError(
-                400,
-                "MALFORMED_QUERY",
-                pointed_at(self._text, literal.at, f"unexpected token: '{self._text[literal.at :].split()[0]}'"),
-            )
+            written = word if number is None else f"{word}:{number}"
+            raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, literal.at, _unexpected(written)))
         cast = "DATE" if field.type == "date" else "TIMESTAMP"
         first, after = (f"CAST(? AS {cast})",) * 2
         bounds = {
@@ -181,7 +188,7 @@ class Conditions:
                 return time.fromisoformat(text.removesuffix("Z"))
             # Seconds are as fine as the platform compares.
             return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None, microsecond=0)
-        except ValueError:
+        except (ValueError, OverflowError):
             message = f"line 1, invalid {literal.kind}: {literal.value}"
             raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, literal.at, message)) from None
 
@@ -193,6 +200,10 @@ class Conditions:
             f"{'be' if text_like else 'not be'} enclosed in quotes"
         )
         return ApiError(400, "INVALID_FIELD", pointed_at(self._text, literal.at, message))
+
+
+def _unexpected(token: str) -> str:
+    return f"unexpected token: '{token}'"
 
 
 def _placeholder(field: Field) -> str:

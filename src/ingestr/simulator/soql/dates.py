@@ -9,16 +9,20 @@ Span = tuple[date, date]  # first day, and the day after the last
 
 
 def span(word: str, number: int | None, today: date) -> Span | None:
-    """Return the days that a date word covers, or None when there is no such word.
+    """Return the days that a date word covers, or None when there is no such word or no such day.
 
     Args:
         word: such as `TODAY` or `LAST_N_DAYS`, in upper case.
         number: what follows the colon.
         today: the org's day. Weeks begin on Sunday, fiscal years in January.
     """
-    if number is None:
-        return _plain(word.replace("FISCAL_", ""), today)
-    return _counted(word.replace("FISCAL_", ""), number, today)
+    try:
+        if number is None:
+            return _plain(word.replace("FISCAL_", ""), today)
+        return _counted(word.replace("FISCAL_", ""), number, today)
+    except (ValueError, OverflowError):
+        # Before the year 1 or after 9999.
+        return None
 
 
 def _plain(word: str, today: date) -> Span | None:

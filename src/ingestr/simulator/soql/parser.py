@@ -26,6 +26,7 @@ from ingestr.simulator.soql.tree import (
 
 LONGEST_STATEMENT = 100_000
 LONGEST_STRING = 4_000
+_MOST_ROWS = 2**31 - 1
 _ESCAPES = {
     "n": "\n",
     "r": "\r",
@@ -91,7 +92,7 @@ def _stray_alias(error: UnexpectedToken) -> Token | None:
         return None
     last = state.value_stack[-1]
     token = last.children[0] if isinstance(last, Tree) and last.children else last
-    return token if isinstance(token, Token) and token.type == "NAME" else None
+    return token if isinstance(token, Token) and token.type == "ALIAS" else None
 
 
 @v_args(inline=True)
@@ -107,8 +108,7 @@ class _Builder(Transformer[Token, Any]):
 
     def select(self, keyword: Token, *parts: Any) -> Select:
         split = next(place for place, part in enumerate(parts) if isinstance(part, Token) and part.type == "FROM")
-        source, alias, _scope, where, with_, group, having, order, limit, offset, purpose = parts[split + 1 :]
-        del with_, purpose
+        source, alias, _scope, where, group, having, order, limit, offset, _purpose, _rows = parts[split + 1 :]
         return Select(
             text=self._text,
             items=tuple(parts[:split]),
@@ -156,9 +156,6 @@ class _Builder(Transformer[Token, Any]):
         return condition
 
     having = where
-
-    def with_(self, *_words: Token) -> None:
-        return None
 
     def and_(self, *parts: Any) -> Junction:
         return Junction("AND", tuple(part for part in parts if not isinstance(part, Token)))
@@ -220,8 +217,12 @@ class _Builder(Transformer[Token, Any]):
     def purpose(self, *_words: Token) -> None:
         return None
 
+    def all_rows(self, words: Token) -> None:
+        message = "ALL ROWS not allowed in this context"
+        raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, words.start_pos or 0, message))
+
     def _whole(self, number: Token) -> int:
-        if not number.isdigit():
+        if not number.isdigit() or int(number) > _MOST_ROWS:
             raise ApiError(
                 400, "MALFORMED_QUERY", pointed_at(self._text, number.start_pos or 0, f"unexpected token: '{number}'")
             )

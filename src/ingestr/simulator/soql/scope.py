@@ -14,6 +14,7 @@ from ingestr.simulator.model import Field, SObject
 from ingestr.simulator.soql.tree import Path, Select
 
 DEEPEST_PATH = 5
+MOST_PARENTS = 55
 # What may be asked of a parent that can be of several objects; it answers as an object called Name.
 _COMMON = ("Alias", "Email", "FirstName", "LastName", "Phone", "ProfileId", "Title", "Username", "UserRoleId")
 
@@ -101,6 +102,9 @@ class Scope:
             raise ApiError(400, "INVALID_FIELD", pointed_at(self._select.text, path.at, message))
         full = (*place.path, field.relationship_name or relationship)
         if full not in self.parents:
+            if len(self.parents) >= MOST_PARENTS:
+                message = f"SOQL statements cannot query more than {MOST_PARENTS} parent relationships."
+                raise ApiError(400, "MALFORMED_QUERY", message)
             alias = f"{self._prefix}{len(self.parents) + 1}"
             known = [
                 self._catalog.ensure(self._catalog.objects[name])

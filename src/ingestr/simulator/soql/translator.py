@@ -8,14 +8,13 @@ from typing import Any
 
 from ingestr.simulator.errors import ApiError, pointed_at
 from ingestr.simulator.model import COMPOUND_TYPES, TEXT_TYPES, Field, SObject
+from ingestr.simulator.soql import rules
 from ingestr.simulator.soql.conditions import Conditions
-from ingestr.simulator.soql.functions import call_value
+from ingestr.simulator.soql.functions import SAME, call_value
+from ingestr.simulator.soql.groups import Groups
 from ingestr.simulator.soql.parser import parse
 from ingestr.simulator.soql.scope import Catalog, Parent, Resolved, Scope
 from ingestr.simulator.soql.tree import Call, Item, Path, Select, TypeOf
-
-MOST_OFFSET = 2_000
-MOST_FIELDS_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +65,28 @@ class Translator:
         self._catalog = catalog
         self._now = now
 
-    def plan(self, text: str, *, everything: bool) -> Plan:
+    def plan(self, text: str, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a statement.
 
         Args:
             text: the SOQL.
             everything: also deleted and archived rows, as queryAll.
+            extra: one more SQL condition on the rows of `t0`.
 
         Raises:
             ApiError: the statement is refused.
         """
-        return self.plan_tree(parse(text), everything=everything)
+        return self.plan_tree(parse(text), everything=everything, extra=extra)
 
     def plan_tree(self, select: Select, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a parsed statement; `extra` is one more SQL condition on the rows of `t0`."""
+        rules.check(select)
         scope = Scope(self._catalog, select)
         _refuse_object(scope.owner, select)
-        counted = select.items[0].expression
         plan = Plan(scope.owner, select, [], scope.parents, "", [], scope.root)
-        if len(select.items) == 1 and isinstance(counted, Call) and counted.name == "COUNT" and not counted.arguments:
-            plan.count_only = True
-        else:
+        plan.count_only = rules.is_count(select)
+        plan.aggregate = rules.is_grouping(select) and not plan.count_only
+        if not plan.count_only:
             self._columns(plan, scope)
         conditions = Conditions(scope, select.text, self._now, self._subselect)
         where = ["TRUE" if everything else self._catalog.alive(scope.owner, scope.root)]
@@ -94,9 +94,10 @@ class Translator:
             where.append(extra)
         if select.where is not None:
             where.append(conditions.sql(select.where))
-        grouping = self._grouping(plan, scope)
-        having = f"HAVING {conditions.sql(select.having)}" if select.having is not None else ""
-        plan.order = self._order(plan, scope)
+        groups = Groups(scope, select)
+        grouping = groups.sql()
+        having = f"HAVING {conditions.sql(select.having, groups.require)}" if select.having is not None else ""
+        plan.order = self._order(plan, scope, groups)
         plan.bounds = _bounds(select)
         plan.parameters = conditions.parameters
         plan.tail = f"{scope.from_sql()} WHERE {' AND '.join(where)} {grouping} {having}"
@@ -104,7 +105,6 @@ class Translator:
 
     def _columns(self, plan: Plan, scope: Scope) -> None:
         select, seen = plan.select, set()
-        plan.aggregate = bool(select.group) or any(_is_aggregate(item) for item in select.items)
         unnamed = 0
         for item in select.items:
             for column in self._item_columns(plan, scope, item):
@@ -112,7 +112,7 @@ class Translator:
                 if not column.path:
                     named = replace(column, path=(item.alias or f"expr{unnamed}",))
                     unnamed += item.alias is None
-                elif item.alias is not None and plan.aggregate:
+                elif item.alias is not None:
                     named = replace(column, path=(item.alias,))
                 if named.path in seen:
                     at = getattr(item.expression, "at", 0)
@@ -123,22 +123,16 @@ class Translator:
                 plan.columns.append(named)
 
     def _item_columns(self, plan: Plan, scope: Scope, item: Item) -> list[Column]:
+        groups = Groups(scope, plan.select)
         match item.expression:
             case Path() as path:
                 found = scope.resolve(path)
                 if plan.aggregate:
-                    _require_grouped(plan.select, path, scope)
+                    groups.require(path)
                     return [replace(_column(found), path=found.path[-1:])]
                 return [_column(found)]
-            case Call(name="FIELDS") as call:
-                plan.fields_function = True
-                return [
-                    _column(scope.resolve(Path((each.name,), call.at)))
-                    for each in _expand_fields(scope.owner, call, plan.select)
-                ]
             case Call() as call:
-                value = call_value(call, scope, plan.select.text)
-                return [Column((), value.kind, value.sql)]
+                return self._call_columns(plan, scope, call, groups)
             case TypeOf():
                 plan.typeof = True
                 return []
@@ -146,24 +140,33 @@ class Translator:
                 plan.children.append(child)
                 return []
 
-    def _grouping(self, plan: Plan, scope: Scope) -> str:
-        columns = []
-        for operand in plan.select.group:
-            if isinstance(operand, Call):
-                columns.append(call_value(operand, scope, plan.select.text).sql)
-                continue
-            found = scope.resolve(operand)
-            if not found.field.groupable:
-                message = f"field '{found.field.name}' can not be grouped in a query call"
-                raise ApiError(400, "INVALID_FIELD", pointed_at(plan.select.text, operand.at, message))
-            columns.append(found.sql)
-        return f"GROUP BY {', '.join(columns)}" if columns else ""
+    def _call_columns(self, plan: Plan, scope: Scope, call: Call, groups: Groups) -> list[Column]:
+        if call.name == "FIELDS":
+            plan.fields_function = True
+            paths = [Path((each.name,), call.at) for each in _expand_fields(scope.owner, call, plan.select)]
+            if plan.aggregate:
+                for path in paths:
+                    groups.require(path)
+            return [_column(scope.resolve(path)) for path in paths]
+        value = call_value(call, scope, plan.select.text)
+        if plan.aggregate:
+            groups.require(call)
+        argument = call.arguments[0] if call.arguments else None
+        if call.name in SAME and isinstance(argument, Path):
+            # It is the field in another form, and called like it.
+            return [replace(_column(scope.resolve(argument)), kind=value.kind, sql=value.sql)]
+        return [Column((), value.kind, value.sql)]
 
-    def _order(self, plan: Plan, scope: Scope) -> str:
+    def _order(self, plan: Plan, scope: Scope, groups: Groups) -> str:
         keys = []
         for each in plan.select.order:
+            if plan.aggregate:
+                groups.require(each.operand, "Ordered field")
             if isinstance(each.operand, Call):
-                sql = call_value(each.operand, scope, plan.select.text).sql
+                value = call_value(each.operand, scope, plan.select.text)
+                if value.aggregate and not plan.aggregate:
+                    raise rules.malformed(plan.select, each.operand.at, f"unexpected token: '{each.operand.name}'")
+                sql = value.sql
             else:
                 found = scope.resolve(each.operand)
                 if not found.field.sortable:
@@ -180,12 +183,11 @@ class Translator:
         scope = Scope(self._catalog, select, prefix="s")
         expression = select.items[0].expression
         if len(select.items) != 1 or not isinstance(expression, Path):
-            raise ApiError(
-                400,
-                "MALFORMED_QUERY",
-                pointed_at(select.text, select.at, "a semi-join must select one Id or reference field"),
-            )
+            raise rules.malformed(select, select.at, "a semi-join must select one Id or reference field")
         found = scope.resolve(expression)
+        if found.field.type not in {"id", "reference"}:
+            message = f"semi join sub-selects can only query id fields, cannot use: '{expression.text}'"
+            raise rules.malformed(select, expression.at, message)
         conditions = Conditions(scope, select.text, self._now, self._subselect)
         where = self._catalog.alive(scope.owner, scope.root)
         if select.where is not None:
@@ -198,26 +200,11 @@ def _column(found: Resolved) -> Column:
     return Column(found.path, found.field.wire_type, found.sql, found.field, found.owner, found.alias)
 
 
-def _is_aggregate(item: Item) -> bool:
-    call = item.expression
-    return isinstance(call, Call) and call.name in {"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"}
-
-
 def _refuse_object(owner: SObject, select: Select) -> None:
     if "queryable" not in owner.flags:
         raise ApiError(400, "INVALID_TYPE_FOR_OPERATION", f"entity type {owner.name} does not support query")
-    if owner.refusal is not None and select.where is None:
+    if owner.refusal is not None and rules.chosen(select, owner.unless) is None:
         raise ApiError(400, *owner.refusal)
-
-
-def _require_grouped(select: Select, path: Path, scope: Scope) -> None:
-    wanted = scope.resolve(path).path
-    if not any(isinstance(each, Path) and scope.resolve(each).path == wanted for each in select.group):
-        raise ApiError(
-            400,
-            "MALFORMED_QUERY",
-            pointed_at(select.text, path.at, f"Field must be grouped or aggregated: {path.text}"),
-        )
 
 
 def _expand_fields(owner: SObject, call: Call, select: Select) -> list[Field]:
@@ -227,8 +214,10 @@ def _expand_fields(owner: SObject, call: Call, select: Select) -> list[Field]:
         raise ApiError(
             400, "MALFORMED_QUERY", pointed_at(select.text, call.at, "FIELDS() takes ALL, STANDARD or CUSTOM")
         )
-    if which != "STANDARD" and (select.limit is None or select.limit > MOST_FIELDS_ROWS):
-        raise ApiError(400, "MALFORMED_QUERY", "The SOQL FIELDS function must have a LIMIT of at most 200")
+    most = rules.MOST_FIELDS_ROWS
+    asked = [number for number in (select.limit, rules.chosen(select, ("Id",))) if number is not None]
+    if which != "STANDARD" and min(asked, default=most + 1) > most:
+        raise ApiError(400, "MALFORMED_QUERY", f"The SOQL FIELDS function must have a LIMIT of at most {most}")
     found = [each for each in owner.visible() if which == "ALL" or each.custom == (which == "CUSTOM")]
     if not found:
         message = "'FIELDS(...)' expansion function must result in at least one field being selected."
@@ -237,8 +226,6 @@ def _expand_fields(owner: SObject, call: Call, select: Select) -> list[Field]:
 
 
 def _bounds(select: Select) -> str:
-    if select.offset is not None and select.offset > MOST_OFFSET:
-        raise ApiError(400, "NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000")
     limit = "" if select.limit is None else f"LIMIT {select.limit}"
     return f"{limit} OFFSET {select.offset}" if select.offset is not None else limit
 
