@@ -71,6 +71,8 @@ SETTINGS = (
     "password_flow",
     "per_app_usage",
     "delete_log_since",
+    "latency",
+    "bytes_per_second",
 )
 
 
@@ -96,6 +98,8 @@ class OrgState:
         password_flow: whether the username-password OAuth flow is allowed.
         per_app_usage: whether Sforce-Limit-Info also names the app's own usage.
         delete_log_since: since when getDeleted can say what went, when it was trimmed.
+        latency: seconds that pass before a request is looked at.
+        bytes_per_second: how much of a body a connection carries in a second; 0 is as much as it can.
     """
 
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
@@ -122,6 +126,8 @@ class OrgState:
         self.password_flow = True
         self.per_app_usage = False
         self.delete_log_since: datetime | None = None
+        self.latency: float = 0
+        self.bytes_per_second: float = 0
         self.url = ""
         self.jobs: dict[str, Job] = {}
         self.classic_jobs: dict[str, ClassicJob] = {}
