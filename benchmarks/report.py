@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from cases import CASES, EIGHT_PAGES, FULL, MERGE, ONE_PAGE, UNCHANGED
@@ -33,7 +34,6 @@ def table(record: Record) -> str:
     """Return one case at one size as a table."""
     case = CASES[record.case]
     reference = case.reference if case.reference in record.runs else next(iter(record.runs))
-    title = WAYS[reference].title if reference in WAYS else reference
     head = [
         "",
         "runs",
@@ -47,7 +47,11 @@ def table(record: Record) -> str:
         "wall ratio",
         "memory ratio",
     ]
-    lines = [f"## {case.title.format(rows=f'{record.rows:,}')}\n", f"Ratios are to *{title}*.\n", _row(head)]
+    lines = [
+        f"## {case.title.format(rows=f'{record.rows:,}')}\n",
+        f"Ratios are to *{_title(reference)}*.\n",
+        _row(head),
+    ]
     lines.append(_row(["---", *["---:"] * (len(head) - 1)]))
     for label, runs in record.runs.items():
         numbers = {name: record.median(label, name) or 0 for name in ("cpu", "wall", "peak_mb", "api_calls", "org_cpu")}
@@ -55,12 +59,27 @@ def table(record: Record) -> str:
         ratios = [record.ratio(label, reference, name) for name in ("cpu", "wall", "peak_mb")]
         lines.append(
             _row([
-                WAYS[label].title if label in WAYS else label, str(len(runs)), f"{numbers['cpu']:.2f}",
+                _title(label), str(len(runs)), f"{numbers['cpu']:.2f}",
                 f"{numbers['wall']:.2f}", speed, f"{numbers['peak_mb']:,.0f}", f"{numbers['api_calls']:.0f}",
                 f"{numbers['org_cpu']:.2f}", *("" if each is None else f"{each:.2f}" for each in ratios),
             ])
         )  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{_share(record)}\n"
+
+
+def _share(record: Record) -> str:
+    """Return what the org took of the cores, as far as it can have held up those that it served."""
+    cores = record.conditions["cores"]
+    shares = [
+        f"{median(each['org_cpu'] / each['wall'] / cores for each in runs):.1%} during *{_title(label)}*"
+        for label, runs in record.runs.items()
+        if any(each["api_calls"] for each in runs)
+    ]
+    return "" if not shares else f"The org took of the cores' time {', '.join(shares)}."
+
+
+def _title(label: str) -> str:
+    return WAYS[label].title if label in WAYS else label
 
 
 def _row(cells: Iterable[str]) -> str:

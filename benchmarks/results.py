@@ -54,6 +54,7 @@ def conditions(command: str) -> dict[str, Any]:
     """Return where, with what and by which command something is measured."""
     return {
         "machine": _machine(),
+        "cores": os.cpu_count(),
         "versions": _versions(),
         "commit": _said("git", "-C", str(FILE.parent), "rev-parse", "--short", "HEAD"),
         "command": command,
