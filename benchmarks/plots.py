@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from results import Record, load
 from ways import WAYS
@@ -32,9 +32,12 @@ def _draw(records: list[Record], column: str, label: str, name: str) -> None:
     axes.set(
         xscale="log", yscale="log", xlabel="rows of 54 fields", ylabel=label, title="Full load of leads into DuckDB"
     )
+    axes.xaxis.set_major_locator(FixedLocator([each.rows for each in records]))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axes.grid(alpha=0.3, which="both")
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3, which="major")
     axes.legend()
     figure.savefig(HERE / name, dpi=120)
     pyplot.close(figure)

@@ -92,14 +92,19 @@ def _ordered(records: Sequence[Record]) -> list[Record]:
 
 
 def _conditions(records: Sequence[Record]) -> str:
-    """Return machines, versions and commands; the same ones are named once."""
-    lines: dict[str, list[str]] = {}
+    """Return machines and versions, and under each the commands with the cases that they measured."""
+    places: dict[str, dict[str, list[str]]] = {}
     for each in _ordered(records):
         known = each.conditions
         versions = ", ".join(f"{name} {number}" for name, number in known["versions"].items())
-        key = f"- {known['machine']}; {versions}; commit {known['commit']}; `{known['command']}`"
-        lines.setdefault(key, []).append(f"{each.case} {each.rows:,} (load before: {known['load_before']})")
-    return "## Conditions\n\n" + "\n".join(f"{key}: {', '.join(cases)}." for key, cases in lines.items()) + "\n"
+        commands = places.setdefault(f"{known['machine']}; {versions}; commit {known['commit']}", {})
+        case = f"{each.case} {each.rows:,}" if each.rows else each.case
+        commands.setdefault(known["command"], []).append(f"{case} ({known['load_before']})")
+    lines = ["## Conditions\n", "In brackets the machine's load average when the case began.\n"]
+    for place, commands in places.items():
+        lines.append(f"- {place}")
+        lines += [f"  - `{command}`: {', '.join(cases)}" for command, cases in commands.items()]
+    return "\n".join(lines) + "\n"
 
 
 class _Target(NamedTuple):
