@@ -1,6 +1,9 @@
 """The control interface: everything that tests do from Python, over HTTP, for tools in any language."""
 
 import os
+import socket
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +146,37 @@ def test_an_object_without_a_prefix_gets_one_of_its_own(own: SimulatedOrg) -> No
         _do(own, "add_object", name=name)
     keys = [_do(own, "insert", object=name, rows=[{"Name": "x"}])[0] for name in ("One__c", "Two__c")]
     assert len({key[:3] for key in keys}) == 2
+
+
+def test_the_network_is_set_over_http(own_talk: Talk) -> None:
+    """An answer comes no sooner than the latency and its body's size allow; the control interface is spared."""
+    org = own_talk.org
+    answer, _ = _timed(own_talk, "/sobjects/Account/describe")
+    size = int(answer.num_bytes_downloaded)
+    shown = _do(org, "settings", latency=0.1, bytes_per_second=size * 4)
+    assert (shown["latency"], shown["bytes_per_second"]) == (org.latency, org.bytes_per_second) == (0.1, size * 4)
+    slow, seconds = _timed(own_talk, "/sobjects/Account/describe")
+    assert slow.json() == answer.json()
+    assert seconds >= 0.1 + 0.25
+    org.latency, org.bytes_per_second = 3_600, 1
+    assert _do(org, "settings", latency=0, bytes_per_second=0)["latency"] == 0
+    assert own_talk.get("/limits").status_code == 200
+
+
+def test_waiting_requests_hold_up_nobody(own: SimulatedOrg) -> None:
+    """However many requests wait for their time, others are answered."""
+    own.latency = 3_600
+    with ExitStack() as stack:
+        for _ in range(100):
+            waiting = stack.enter_context(socket.create_connection(("127.0.0.1", own.port)))
+            waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: org\r\n\r\n")
+        _do(own, "settings", latency=0)
+        assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT).status_code == 200
+
+
+def _timed(talk: Talk, path: str) -> tuple[httpx.Response, float]:
+    began = time.monotonic()
+    return talk.get(path), time.monotonic() - began
 
 
 def test_the_control_interface_costs_no_api_calls(own: SimulatedOrg) -> None:

@@ -18,6 +18,8 @@ from ingestr.simulator.state import OrgState
 from ingestr.simulator.wire import Answer, Call
 
 _PIECE = 256 * 1024
+# On a slow connection pieces are small enough to flow.
+_PIECES_A_SECOND = 20
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _DATA = "/services/data/v{version}"
 
@@ -79,8 +81,8 @@ RESOURCES: dict[str, Resource] = {
 def make_app(org: OrgState) -> ASGIApp:
     """Return the ASGI application that is the org."""
     gate = Gate(org)
-    routes = [Route(path, _endpoint(gate, resource), methods=_METHODS) for path, resource in RESOURCES.items()]
-    routes.append(Route("/{rest:path}", _endpoint(gate, None), methods=_METHODS))
+    routes = [Route(path, _endpoint(org, gate, resource), methods=_METHODS) for path, resource in RESOURCES.items()]
+    routes.append(Route("/{rest:path}", _endpoint(org, gate, None), methods=_METHODS))
     inner = Starlette(routes=routes)
     inner.router.redirect_slashes = False
 
@@ -104,10 +106,11 @@ def make_app(org: OrgState) -> ASGIApp:
 
 
 class _Response:
-    """Sends what the gate said, or cuts the connection instead."""
+    """Sends what the gate said, at most so many bytes of the body a second, or cuts the connection instead."""
 
-    def __init__(self, sending: Sending) -> None:
+    def __init__(self, sending: Sending, bytes_per_second: float) -> None:
         self._sending = sending
+        self._rate = bytes_per_second
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
@@ -118,14 +121,21 @@ class _Response:
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in sending.headers]
         await send({"type": "http.response.start", "status": sending.status, "headers": headers})
         if sending.status not in {204, 304} and scope["method"] != "HEAD":
-            for start in range(0, len(sending.body), _PIECE):
-                await send(
-                    {"type": "http.response.body", "body": sending.body[start : start + _PIECE], "more_body": True}
-                )
+            await self._send_body(send)
         if sending.cut:
             await _close(transport)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_body(self, send: Send) -> None:
+        body, rate, loop = self._sending.body, self._rate, asyncio.get_running_loop()
+        piece = min(_PIECE, max(1, int(rate / _PIECES_A_SECOND))) if rate > 0 else _PIECE
+        began = loop.time()
+        for start in range(0, len(body), piece):
+            await send({"type": "http.response.body", "body": body[start : start + piece], "more_body": True})
+            if rate > 0:
+                # Reckoned from the beginning, so that sleeps which end late do not add up.
+                await asyncio.sleep(began + min(start + piece, len(body)) / rate - loop.time())
 
 
 async def _close(transport: Any) -> None:
@@ -139,7 +149,9 @@ async def _close(transport: Any) -> None:
         await asyncio.sleep(0.001)
 
 
-def _endpoint(gate: Gate, resource: Resource | None) -> Any:
+def _endpoint(org: OrgState, gate: Gate, resource: Resource | None) -> Any:
+    platform = resource is None or resource.platform
+
     async def endpoint(request: HttpRequest) -> _Response:
         scope = request.scope
         query = scope["query_string"].decode("latin-1")
@@ -154,6 +166,8 @@ def _endpoint(gate: Gate, resource: Resource | None) -> Any:
             parts={key: str(value) for key, value in request.path_params.items()},
             size=size,
         )
-        return _Response(await run_in_threadpool(gate.serve, call, resource))
+        if platform and org.latency > 0:
+            await asyncio.sleep(org.latency)
+        return _Response(await run_in_threadpool(gate.serve, call, resource), org.bytes_per_second if platform else 0)
 
     return endpoint

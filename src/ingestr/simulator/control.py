@@ -122,10 +122,14 @@ def _checked_setting(org: OrgState, name: str, value: Any) -> Any:
     if name == "delete_log_since":
         moment = None if value is None else datetime.fromisoformat(value)
         return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    kind = type(getattr(org, name))
+    if name == "query_timeout_rows" and value is None:
+        return None
+    kind = int if name == "query_timeout_rows" else type(getattr(org, name))
     if kind is set and isinstance(value, list):
         return set(value)
-    if type(value) is not kind or (kind is int and value < (name in {"page_rows", "rest_rows"})):
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (kind in (int, float) and value < (name in {"page_rows", "rest_rows"})):
         raise ValueError(f"{name} cannot be {value!r}")
     if name == "api_version" and not re.fullmatch(r"\d+\.0", value):
         raise ValueError(f"{name} is written like 67.0")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import Any
+from weakref import finalize
 
 import pyarrow as pa
 import pyarrow.csv
@@ -23,7 +26,7 @@ from ingestr.simulator.rendering import is_json_literal, text_sql
 from ingestr.simulator.soql.translator import Column, Plan
 from ingestr.simulator.store import Store, quote
 
-_BATCH_ROWS = 25_000
+_BATCH_ROWS = 8_192
 _WRITERS = 2
 _SHUFFLED_UP_TO = 200_000
 _NATIVE = re.compile(r"true|false|-?(0|[1-9]\d{0,17})|-?\d+\.\d+(E-?\d+)?")
@@ -31,21 +34,35 @@ _numbers = count()
 
 
 class Rows:
-    """Rows rendered as text, kept in a file that pages are cut from."""
+    """Rows rendered as text, kept in a compressed file that pages are cut from."""
 
     def __init__(self, store: Store, sql: str, parameters: list[Any]) -> None:
         self._path = Path(store.folder) / f"result-{next(_numbers)}.arrow"
         with store.cursor() as cursor:
             reader = cursor.sql(sql, params=parameters or None).to_arrow_reader(_BATCH_ROWS)
-            with pa.OSFile(str(self._path), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+            packed = pa.ipc.IpcWriteOptions(compression="lz4")
+            sizes = []
+            with (
+                pa.OSFile(str(self._path), "wb") as sink,
+                pa.ipc.new_file(sink, reader.schema, options=packed) as writer,
+            ):
                 for batch in reader:
                     writer.write_batch(batch)
-        self._table = pa.ipc.open_file(pa.memory_map(str(self._path))).read_all()
-        self.count: int = self._table.num_rows
+                    sizes.append(batch.num_rows)
+        self._source = pa.memory_map(str(self._path))
+        self._starts = list(accumulate(sizes, initial=0))
+        self.count: int = self._starts[-1]
 
     def slice(self, start: int, rows: int) -> pa.Table:
-        """Return the rows from `start` on."""
-        return self._table.slice(start, rows)
+        """Return the rows from `start` on; only the batches that hold them are unpacked."""
+        # A reader for each slice: several threads may cut pages at once.
+        reader = pa.ipc.open_file(self._source)
+        end = min(start + rows, self.count)
+        if start >= end:
+            return reader.schema.empty_table()
+        first = bisect_right(self._starts, start) - 1
+        batches = [reader.get_batch(place) for place in range(first, bisect_right(self._starts, end - 1))]
+        return pa.Table.from_batches(batches).slice(start - self._starts[first], end - start)
 
     def discard(self) -> None:
         """Give the space back."""
@@ -53,7 +70,7 @@ class Rows:
 
 
 class CsvResult:
-    """The result of a Bulk query: CSV pages, compressed, each made once."""
+    """The result of a Bulk query: CSV pages, each made once and kept compressed in a file without a name."""
 
     def __init__(self, store: Store, plan: Plan, delimiter: str, line_ending: str) -> None:
         columns = [
@@ -69,20 +86,36 @@ class CsvResult:
         self._line_ending = line_ending
         header = delimiter.join('"' + each.label.replace('"', '""') + '"' for each in plan.columns)
         self._header = (header + line_ending).encode()
-        self._pages: dict[tuple[int, int], bytes] = {}
+        self._pages: dict[tuple[int, int], tuple[int, int]] = {}
+        self._spool = TemporaryFile(dir=store.folder)  # noqa: SIM115 — open for as long as somebody holds the result
+        finalize(self, self._spool.close)
+        self._spooled = 0
         self._lock = Lock()
 
     def page(self, start: int, rows: int) -> tuple[bytes, int]:
         """Return a page as compressed CSV with its header row, and how many rows it has."""
         taken = max(0, min(rows, self.count - start))
         key = (start, taken)
+        packed = self._kept(key)
+        if packed is None:
+            packed = igzip.compress(self._csv(start, taken), 1)
+            self._keep(key, packed)
+        return packed, taken
+
+    def _kept(self, key: tuple[int, int]) -> bytes | None:
         with self._lock:
-            ready = self._pages.get(key)
-        if ready is None:
-            ready = igzip.compress(self._csv(start, taken), 1)
-            with self._lock:
-                self._pages[key] = ready
-        return ready, taken
+            if key not in self._pages:
+                return None
+            place, length = self._pages[key]
+            self._spool.seek(place)
+            return self._spool.read(length)
+
+    def _keep(self, key: tuple[int, int], packed: bytes) -> None:
+        with self._lock:
+            self._spool.seek(self._spooled)
+            self._spool.write(packed)
+            self._pages[key] = (self._spooled, len(packed))
+            self._spooled += len(packed)
 
     def prepare(self, rows: int) -> None:
         """Make all pages of that size."""

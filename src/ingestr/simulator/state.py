@@ -74,6 +74,8 @@ SETTINGS = (
     "delete_log_since",
     "query_timeout_rows",
     "poisoned",
+    "latency",
+    "bytes_per_second",
 )
 
 
@@ -101,6 +103,8 @@ class OrgState:
         delete_log_since: since when getDeleted can say what went, when it was trimmed.
         query_timeout_rows: queries that match more rows end in QUERY_TIMEOUT; None for no such bound.
         poisoned: Ids of rows that the platform cannot write: a query that matches one ends in Numeric Overflow.
+        latency: seconds that pass before a request is looked at.
+        bytes_per_second: how much of a body a connection carries in a second; 0 is as much as it can.
     """
 
     def __init__(self, rows: int, seed: int, start: datetime | None) -> None:
@@ -130,6 +134,8 @@ class OrgState:
         self.delete_log_since: datetime | None = None
         self.query_timeout_rows: int | None = None
         self.poisoned: set[str] = set()
+        self.latency = 0.0
+        self.bytes_per_second = 0.0
         self.url = ""
         self.jobs: dict[str, Job] = {}
         self.classic_jobs: dict[str, ClassicJob] = {}
