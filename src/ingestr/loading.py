@@ -110,12 +110,15 @@ def write(
         cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
         unchanging=(LOADED_AT,),
         lost=columns.lost,
+        deleted=names.get(one.stream.deleted_field or ""),
     )
     load, duplicates = _check_keys(one, load)
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
     if current is not None:
         load = _conform(one, load, current)
+    if load.current is not None:
+        destination.execute(merge.keep_history(load))
     strategy = replace if rewrite else merge
     census = destination.query(strategy.census(load))[0]
     before = 0 if load.current is None else count_rows(destination, one.target)

@@ -216,3 +216,32 @@ def test_methods_are_matched_in_any_case(own_talk: Talk) -> None:
     """A fault of method get hits GET."""
     own_talk.org.faults.add(Fault(method="get", path="/limits", status=503))
     assert own_talk.get("/limits").status_code == 503
+
+
+def test_a_query_of_too_many_rows_runs_into_the_time_limit(own_talk: Talk) -> None:
+    """REST answers QUERY_TIMEOUT, a job fails with it; fewer rows, LIMIT and COUNT() are served."""
+    own_talk.org.query_timeout_rows = 5
+    answer = own_talk.get("/query", q="SELECT Id FROM Account")
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "QUERY_TIMEOUT")
+    own_talk.org.job_polls = 0
+    job = own_talk.create_job("SELECT Id FROM Account").json()["id"]
+    body = own_talk.get(f"/jobs/query/{job}").json()
+    assert (body["state"], body["errorMessage"].partition(":")[0]) == ("Failed", "QUERY_TIMEOUT")
+    assert own_talk.get("/query", q="SELECT Id FROM Account LIMIT 20").status_code == 200
+    assert own_talk.get("/query", q="SELECT COUNT() FROM Account").status_code == 200
+    few = own_talk.org.table("Account").column("Id").to_pylist()[4]
+    assert own_talk.get("/query", q=f"SELECT Id FROM Account WHERE Id < '{few}'").status_code == 200
+
+
+def test_a_row_that_cannot_be_written_fails_its_queries(own_talk: Talk) -> None:
+    """UNKNOWN_EXCEPTION with Numeric Overflow, and a failed job; Ids alone and other rows are served."""
+    first, second, *_ = own_talk.org.table("Account").column("Id").to_pylist()
+    own_talk.org.poisoned = {first}
+    answer = own_talk.get("/query", q="SELECT Id, Name FROM Account")
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (500, "UNKNOWN_EXCEPTION")
+    assert "Numeric Overflow" in answer.json()[0]["message"]
+    own_talk.org.job_polls = 0
+    job = own_talk.create_job("SELECT Id, Name FROM Account").json()["id"]
+    assert "Numeric Overflow" in own_talk.get(f"/jobs/query/{job}").json()["errorMessage"]
+    assert own_talk.get("/query", q="SELECT Id FROM Account").status_code == 200
+    assert own_talk.get("/query", q=f"SELECT Id, Name FROM Account WHERE Id >= '{second}'").status_code == 200

@@ -131,7 +131,7 @@ def _checked_setting(org: OrgState, name: str, value: Any) -> Any:
         value = float(value)
     if type(value) is not kind or (kind in (int, float) and value < (name in {"page_rows", "rest_rows"})):
         raise ValueError(f"{name} cannot be {value!r}")
-    if name == "api_version" and not re.fullmatch(r"\d+\.0", value):
+    if name == "api_version" and not re.fullmatch(r"\d+\.0", str(value)):
         raise ValueError(f"{name} is written like 67.0")
     return value
 

@@ -26,6 +26,7 @@ class Load:
         cursor: the column whose highest value wins among rows of one key, or None.
         unchanging: columns that alone never make a row count as changed (the load timestamp).
         lost: columns that the source has no values for any more: null in every row that is written.
+        deleted: the column that marks deleted rows, or None.
     """
 
     target: TableRef
@@ -36,6 +37,7 @@ class Load:
     cursor: str | None = None
     unchanging: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    deleted: str | None = None
 
 
 def identifier(name: str) -> exp.Identifier:

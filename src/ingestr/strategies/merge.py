@@ -25,6 +25,35 @@ def plan(load: Load) -> Statements:
     return [*evolve(load), _merge(load, whens), drop(load.staging)]
 
 
+def keep_history(load: Load) -> Statements:
+    """Give staged rows that are deleted the target's values where they have none.
+
+    Salesforce may empty the fields of a row that it deletes: what was known of the row is worth more than null.
+    """
+    existing = {field.name.lower() for field in load.current or ()}
+    names = [
+        name
+        for name in load.staged.names
+        if name.lower() in existing and name not in (*load.primary_key, *load.unchanging, load.deleted)
+    ]
+    if load.deleted is None or load.deleted.lower() not in existing or not names:
+        return []
+    values = [
+        exp.EQ(
+            this=exp.Column(this=identifier(name)),
+            expression=exp.func(
+                "COALESCE", column(name, "s"), exp.TryCast(this=column(name, "t"), to=sql_type(staged.type))
+            ),
+        )
+        for name, staged in zip(load.staged.names, load.staged.columns, strict=True)
+        if name in names
+    ]
+    same = exp.and_(matches(load.primary_key, "t", "s"), column(load.deleted, "s").eq(exp.true()))
+    update = exp.Update(this=load.staging.to_table("s"), expressions=values, where=exp.Where(this=same))
+    update.set("from_", exp.From(this=load.target.to_table("t")))
+    return [update]
+
+
 def fill(load: Load) -> Statements:
     """Give rows that are there the staged values; rows that are not there are not added."""
     names = [name for name in load.staged.names if name not in load.primary_key]
