@@ -88,6 +88,8 @@ def query(database: Path, sql: str) -> pa.Table:
 
 def table_names(database: Path) -> list[str]:
     """All tables of a database file."""
+    if not database.exists():
+        return []
     names = query(database, "SELECT schema_name || '.' || table_name AS t FROM duckdb_tables() ORDER BY t").column("t")
     return [str(name) for name in names.to_pylist()]
 

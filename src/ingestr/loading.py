@@ -6,13 +6,14 @@ from dataclasses import replace as replace_fields
 from datetime import datetime
 
 import pyarrow as pa
+from sqlglot import exp
 
 from ingestr.columns import ColumnNames
 from ingestr.contract import conform
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
-from ingestr.core.schema import ColumnWidenedError, TableSchema
-from ingestr.core.strategy import SchemaContract
+from ingestr.core.schema import ColumnWidenedError, TableSchema, WidenColumn, diff
+from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
@@ -22,7 +23,31 @@ from ingestr.quarantine import Quarantine
 from ingestr.selection import Selection, make_request
 from ingestr.sources.base import Checkpoint, ReadRequest, Source, Stream
 from ingestr.strategies import merge, replace
-from ingestr.strategies.base import Load, count_rows, create_schema, deduplicate, key_census
+from ingestr.strategies.base import Load, column, count_rows, create_schema, deduplicate, key_census
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the rows of one load, in numbers of rows."""
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    duplicates: int = 0
+    origin: str = ""
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.read + other.read,
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.deleted + other.deleted,
+            self.duplicates + other.duplicates,
+            self.origin or other.origin,
+        )
 
 
 @dataclass
@@ -40,6 +65,7 @@ class Run:
     began: datetime
     quarantine: Quarantine
     notes: list[str] = field(default_factory=list)
+    healed: Written = field(default_factory=Written)
 
     @property
     def staging(self) -> TableRef:
@@ -52,28 +78,6 @@ class Run:
         self.progress.note(text)
 
 
-@dataclass(frozen=True)
-class Written:
-    """What became of the rows of one load, in numbers of rows."""
-
-    read: int
-    inserted: int
-    updated: int
-    unchanged: int
-    duplicates: int
-    origin: str
-
-    def __add__(self, other: "Written") -> "Written":
-        return Written(
-            self.read + other.read,
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.unchanged + other.unchanged,
-            self.duplicates + other.duplicates,
-            self.origin,
-        )
-
-
 def write(
     one: Run,
     chosen: Selection,
@@ -82,6 +86,7 @@ def write(
     *,
     rewrite: bool,
     checkpoint: Checkpoint | None = None,
+    deletes: Deletes | None = None,
 ) -> Written:
     """Read a window into the staging table, and from there into the target.
 
@@ -92,6 +97,7 @@ def write(
         window: rows to read, or None for all.
         rewrite: the rows become the table, rather than to be merged into it.
         checkpoint: makes the read one that can be taken up.
+        deletes: what becomes of deleted rows; what the user wants if None.
 
     Raises:
         IncompleteReadError, DestinationError: numbers of rows that should be the same differ.
@@ -107,17 +113,22 @@ def write(
         staged=schema,
         current=None if rewrite else current,
         primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=names.get(chosen.cursor_field) if chosen.cursor_field else None,
+        cursor=names.get(chosen.cursor_field or one.stream.changed_field or ""),
         unchanging=(LOADED_AT,),
         lost=columns.lost,
         deleted=names.get(one.stream.deleted_field or ""),
     )
     load, duplicates = _check_keys(one, load)
+    if not rewrite and current is not None:
+        _check_foreign(one, load, current)
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
     if current is not None:
         load = _conform(one, load, current)
-    if load.current is not None:
+    removed = 0
+    if (deletes or one.options.deletes) is Deletes.HARD:
+        removed = _remove_deleted(one, load)
+    elif load.current is not None:
         destination.execute(merge.keep_history(load))
     strategy = replace if rewrite else merge
     census = destination.query(strategy.census(load))[0]
@@ -130,14 +141,32 @@ def write(
             f"{one.target} has {after} rows where {before} and {inserted} new ones were expected",
             hint="nothing was committed; please report it",
         )
-    return Written(rows, inserted, int(census["updated"]), int(census["unchanged"]), duplicates, origin)
+    updated, unchanged = int(census["updated"]), int(census["unchanged"])
+    return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
+
+
+def _remove_deleted(one: Run, load: Load) -> int:
+    """Take deleted rows out of the staging table and out of the target; returns how many the target had."""
+    if load.deleted is None or load.deleted not in load.staged.names:
+        return 0
+    gone = column(load.deleted).eq(exp.true())
+    removed = 0
+    if load.current is not None:
+        keys = exp.select(*map(column, load.primary_key)).from_(load.staging.to_table()).where(gone)
+        key = exp.Tuple(expressions=[*map(column, load.primary_key)])
+        those = exp.In(this=key, query=keys.subquery())
+        removed = count_rows(one.destination, one.target, those)
+        if removed:
+            one.destination.execute([exp.delete(one.target.to_table(), where=those.copy())])
+    one.destination.execute([exp.delete(load.staging.to_table(), where=gone.copy())])
+    return removed
 
 
 def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[str, ...] | None) -> None:
-    """Read rows of these keys, all rows if None, and merge them into the target."""
+    """Read rows of these keys, all rows if None, and merge them into the target; ``one.healed`` counts them."""
     request = replace_fields(make_request(one.options, chosen, None, {}, reject=one.quarantine.add), keys=keys)
     try:
-        _, schema, _ = _stage_once(one, request, names)
+        read, schema, _ = _stage_once(one, request, names)
     except ColumnWidenedError as error:
         raise IncompleteReadError(
             f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
@@ -146,7 +175,11 @@ def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[s
     one.quarantine.write(one.staging, key[0])
     current = one.destination.columns(one.target)
     load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
-    one.destination.execute(merge.plan(_conform(one, load, current) if current is not None else load))
+    if current is not None:
+        load = _conform(one, load, current)
+    census = one.destination.query(merge.census(load))[0]
+    one.destination.execute(merge.plan(load))
+    one.healed += Written(read, int(census["inserted"]), int(census["updated"]), int(census["unchanged"]))
 
 
 def fill(one: Run, chosen: Selection, names: dict[str, str], fields: Iterable[str]) -> None:
@@ -221,7 +254,7 @@ def _check_keys(one: Run, load: Load) -> tuple[Load, int]:
     census = one.destination.query(key_census(load))[0]
     keys = ", ".join(load.primary_key)
     if census["null_keys"]:
-        raise DestinationError(
+        raise ConfigurationError(
             f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
         )
     duplicates = int(census["rows"]) - int(census["distinct_keys"])
@@ -230,6 +263,26 @@ def _check_keys(one: Run, load: Load) -> tuple[Load, int]:
         one.destination.execute(statements)
         one.note(f"{duplicates} rows repeat a key ({keys}); the newest of each is kept")
     return load, duplicates
+
+
+def _check_foreign(one: Run, load: Load, current: pa.Schema) -> None:
+    """Refuse keys that cannot match, and say which columns a merge is going to change.
+
+    Raises:
+        ConfigurationError: a key column of the target holds another type than the source's keys.
+    """
+    types = {name.lower(): field.type for field in current for name in [field.name]}
+    for change in diff(current, load.staged):
+        if not isinstance(change, WidenColumn):
+            continue
+        was = types[change.name.lower()]
+        if change.name.lower() in {key.lower() for key in load.primary_key}:
+            raise ConfigurationError(
+                f"{one.target}.{change.name} is {was}, and the key that is merged by is {change.type}",
+                hint="choose another --dest-table, or start again with --full-refresh",
+            )
+        if one.options.schema_contract is SchemaContract.EVOLVE:
+            one.note(f"the column {change.name} of {one.target} changes from {was} to {change.type}")
 
 
 def _conform(one: Run, load: Load, current: pa.Schema) -> Load:

@@ -151,6 +151,7 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
             formulas = stream.calculated_fields if options.refresh_formulas else ()
             fill(one, chosen, plan.columns.read, (*plan.columns.fresh, *formulas))
         tally = _tally(one, plan, resumed, in_source)
+        written += one.healed
         destination.execute([*_remember(one, plan), *resumption.commit()])
         destination.commit()
     resumption.finish()
@@ -163,7 +164,7 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
         rows_inserted=written.inserted,
         rows_updated=written.updated,
         rows_unchanged=written.unchanged,
-        rows_deleted=tally.deleted,
+        rows_deleted=written.deleted + tally.deleted,
         rows_quarantined=one.quarantine.count(),
         rows_in_source=tally.in_source,
         rows_in_destination=tally.in_destination,
@@ -178,7 +179,9 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
 
 def _plan(one: Run) -> _Plan:
     options, stream, destination = one.options, one.stream, one.destination
-    chosen = select(stream, options, options.primary_key)
+    kept, naming = system.read_names(destination, one.target, stream.source_object)
+    given = {name: each.column for name, each in kept.items()} if naming == options.schema_naming else {}
+    chosen = select(stream, options, options.primary_key, given)
     if chosen.strategy not in destination.capabilities.strategies:
         raise ConfigurationError(f"the destination cannot {chosen.strategy}")
     current = destination.columns(one.target)
@@ -188,6 +191,8 @@ def _plan(one: Run) -> _Plan:
     upper = stream.server_now()
     partial = options.has_interval or options.sql_limit is not None
     compared = not partial and chosen.include_deleted and chosen.primary_key == stream.primary_key
+    if chosen.strategy is WriteStrategy.MERGE and not chosen.include_deleted:
+        _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
     state = state if current is not None and not rewrite else None
@@ -204,6 +209,16 @@ def _plan(one: Run) -> _Plan:
     if current is not None:
         chosen, columns = _under_contract(one, chosen, columns, current)
     return _Plan(chosen, columns, state, window, upper, rewrite, partial, compared)
+
+
+def _check_unmarked(one: Run) -> None:
+    """Without the mark of deleted rows none are read."""
+    if one.options.deletes is Deletes.HARD:
+        raise ConfigurationError(
+            f"--deletes hard needs {one.stream.deleted_field}, which --sql-exclude-columns leaves out",
+            hint="leave out one of them",
+        )
+    one.note(f"{one.stream.deleted_field} is not read: deletions are not seen, and both sides are not compared")
 
 
 def _under_contract(
@@ -245,13 +260,13 @@ def _catch_up(one: Run, plan: _Plan, since: datetime) -> Written:
     marked = stream.deleted_field is None or any(column.name == stream.deleted_field for column in chosen.columns)
     if field is None or chosen.primary_key != stream.primary_key or not chosen.primary_key or not marked:
         one.note(f"{one.target} is as of {since:%Y-%m-%d %H:%M:%S} UTC: the object has no key to tell later changes")
-        return Written(0, 0, 0, 0, 0, "")
+        return Written()
     window = Window(field, since - LOOKBACK, plan.upper)
     if chosen.strategy is WriteStrategy.MERGE:
         return write(one, chosen, plan.columns, window, rewrite=False)
     # A table that is replaced holds live rows only: deleted ones are read to be removed.
     everything = replace_fields(chosen, include_deleted=True)
-    written = write(one, everything, plan.columns, window, rewrite=False)
+    written = write(one, everything, plan.columns, window, rewrite=False, deletes=Deletes.HARD)
     later = replace_fields(plan, chosen=everything)
     _reconcile(one, later, Deletes.HARD, since - LOOKBACK, stream.count_live(plan.upper))
     return written
@@ -306,7 +321,9 @@ def _reconcile(one: Run, plan: _Plan, deletes: Deletes, since: datetime | None, 
     )
     tally = reconcile(both, since, deletes, in_source)
     if deletes is Deletes.HARD:
-        one.destination.execute(remove_deleted(both))
+        marked = remove_deleted(both)
+        # Those that the comparison has just marked are counted there.
+        tally = replace_fields(tally, deleted=max(tally.deleted, marked))
     return tally
 
 

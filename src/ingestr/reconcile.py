@@ -20,7 +20,7 @@ from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import IncompleteReadError
 from ingestr.quarantine import Quarantine
 from ingestr.sources.base import ReadRequest, Stream
-from ingestr.strategies.base import Statements, column, count_rows, drop, identifier, sql_type
+from ingestr.strategies.base import column, count_rows, drop, identifier, sql_type
 
 log = logging.getLogger("ingestr")
 
@@ -134,11 +134,15 @@ def reconcile(both: Comparison, since: datetime | None, deletes: Deletes, in_sou
     return Tally(gone, in_source, in_destination)
 
 
-def remove_deleted(both: Comparison) -> Statements:
-    """Statements for ``hard``: rows that are marked as deleted go."""
+def remove_deleted(both: Comparison) -> int:
+    """For ``hard``: rows that are marked as deleted go; returns how many."""
     if both.columns.deleted is None:
-        return []
-    return [exp.delete(both.target.to_table(), where=column(both.columns.deleted).eq(exp.true()))]
+        return 0
+    marked = column(both.columns.deleted).eq(exp.true())
+    number = count_rows(both.destination, both.target, marked)
+    if number:
+        both.destination.execute([exp.delete(both.target.to_table(), where=marked.copy())])
+    return number
 
 
 def _sweep(both: Comparison) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What to read of a stream: settled between what it offers and what the user wants. Knows no destination."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -33,9 +33,18 @@ class Selection:
     include_deleted: bool
 
 
-def select(stream: Stream, options: ReadOptions, primary_key: tuple[str, ...]) -> Selection:
-    """Columns, strategy and keys by source field names, after checking everything the user named."""
-    named = assign_names(stream.schema.names, {}, options.schema_naming)
+def select(
+    stream: Stream, options: ReadOptions, primary_key: tuple[str, ...], given: Mapping[str, str] | None = None
+) -> Selection:
+    """Columns, strategy and keys by source field names, after checking everything the user named.
+
+    Args:
+        stream: what there is.
+        options: what the user wants.
+        primary_key: the columns that the user named as such.
+        given: field → column name of the target, where names were given before.
+    """
+    named = assign_names(stream.schema.names, given or {}, options.schema_naming)
     schema = TableSchema(tuple(Column(named[c.name], c.type, c.name) for c in stream.schema.columns))
 
     def field_of(name: str, kind: str) -> str:

@@ -77,8 +77,11 @@ class SystemTable:
 
 
 def about(target: TableRef) -> exp.Expr:
-    """The condition for rows about a target."""
-    return exp.and_(column("table_schema").eq(target.schema), column("table_name").eq(target.name))
+    """The condition for rows about a target: engines find a table under its name in any case."""
+    return exp.and_(
+        exp.func("LOWER", column("table_schema")).eq(target.schema.lower()),
+        exp.func("LOWER", column("table_name")).eq(target.name.lower()),
+    )
 
 
 def _literal(value: object, type_: pa.DataType) -> exp.Expr:

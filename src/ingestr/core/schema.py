@@ -73,13 +73,19 @@ def normal_type(type_: pa.DataType) -> pa.DataType:
     return type_
 
 
+def _is_number(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
+
+
 def common_type(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
-    """The narrowest type that holds both: integers fit doubles, dates fit timestamps, everything fits text."""
+    """The narrowest of our types that holds both: numbers fit doubles, dates fit timestamps, everything fits text."""
     current, incoming = normal_type(current), normal_type(incoming)
     if current == incoming:
         return current
     pair = {current, incoming}
-    if pair == {pa.int64(), pa.float64()}:
+    if all(pa.types.is_integer(type_) for type_ in pair):
+        return pa.int64()
+    if all(_is_number(type_) for type_ in pair):
         return pa.float64()
     if pair == {pa.date32(), TIMESTAMP}:
         return TIMESTAMP

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ingestr.core.schema import TableSchema
+from ingestr.errors import ConfigurationError, IngestrError
 
 
 class RecordStream:
@@ -43,10 +44,15 @@ class RecordStream:
         self._batches = iter(batches)
         self._on_close = on_close
         self._on_batch = on_batch
-        self._closed = False
+        self._closed = self._started = False
         self._arrow = schema.arrow
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if self._started or self._closed:
+            raise ConfigurationError(
+                "the stream has been read or closed", hint="a stream is read once: call ingestr.read again"
+            )
+        self._started = True
         try:
             for batch in self._batches:
                 if not batch.schema.equals(self._arrow):
@@ -86,4 +92,7 @@ class RecordStream:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Close; an engine's error gives way to the producer's, which is its cause."""
         self.close()
+        if isinstance(error, Exception) and isinstance(self.error, IngestrError) and error is not self.error:
+            raise self.error from error

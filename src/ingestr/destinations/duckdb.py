@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -26,13 +27,16 @@ log = logging.getLogger("ingestr.duckdb")
 _THREADS = min(os.cpu_count() or 1, 4)
 _SETTINGS = {
     "threads": str(_THREADS),
-    "memory_limit": f"'{200 + 150 * _THREADS}MB'",
+    "memory_limit": f"{200 + 150 * _THREADS}MB",
     "preserve_insertion_order": "false",
-    "TimeZone": "'UTC'",
+    "TimeZone": "UTC",
 }
 # Seconds that a load which was interrupted may take to notice.
 _PATIENCE = 5.0
 _LONGEST_LOGGED = 500
+# A DuckDB file has these bytes after a checksum; "md:" or "sqlite:" before a name mean other engines.
+_MAGIC, _MAGIC_AT = b"DUCK", 8
+_OTHER_ENGINE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 # DuckDB keeps other processes off a file; these keep other runs of this process off it.
 _in_use: dict[str, threading.Lock] = {}
 
@@ -60,6 +64,9 @@ class DuckDBDestination:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._in_transaction = False
         self._turn: threading.Lock | None = None
+        self._in_process = in_process
+        self._to_restore: dict[str, str] = {}
+        self._is_new = False
 
     @property
     def _in_memory(self) -> bool:
@@ -90,19 +97,46 @@ class DuckDBDestination:
             source = duckdb.default_connection() if self._file == ":memory:" else duckdb.connect(self._file)
             self._connection = source.cursor()
             return
-        folder = Path(self._file).parent
-        if not folder.is_dir():
-            raise DestinationError(f"the folder {str(folder)!r} does not exist", hint=f"mkdir -p '{folder}'")
-        if Path(self._file).is_dir():
-            raise DestinationError(f"{self._file!r} is a folder, not a DuckDB file")
+        self._check_file()
         try:
             self._connection = duckdb.connect(self._file)
+            if self._in_process:
+                # The caller may use the same database: what is set here holds for all of its connections.
+                self._to_restore = {name: self._setting(name) for name in _SETTINGS}
             for name, value in _SETTINGS.items():
-                self._connection.execute(f"SET {name} = {value}")
+                self._set(name, value)
         except duckdb.IOException as error:
             raise self._cannot_open(error) from None
         except duckdb.Error as error:
-            raise DestinationError(f"cannot open {self._file!r}: {_first_line(error)}") from None
+            different = "different configuration" in str(error)
+            hint = "this process has it open already: close that connection first" if different else None
+            raise DestinationError(f"cannot open {self._file!r}: {_first_line(error)}", hint=hint) from None
+
+    def _check_file(self) -> None:
+        """DuckDB opens files of other kinds too, through extensions or as a database that is thrown away."""
+        file = Path(self._file)
+        if _OTHER_ENGINE.match(self._file):
+            raise DestinationError(f"{self._file!r} is not a DuckDB file", hint="duckdb:///file.db is one")
+        try:
+            if not file.parent.is_dir():
+                raise DestinationError(
+                    f"the folder {str(file.parent)!r} does not exist", hint=f"mkdir -p '{file.parent}'"
+                )
+            if file.is_dir():
+                raise DestinationError(f"{self._file!r} is a folder, not a DuckDB file")
+            self._is_new = not file.exists()
+            head = b"" if self._is_new else _first_bytes(file)
+        except OSError as error:
+            raise DestinationError(f"cannot open {self._file!r}: {error.strerror}") from None
+        if head and head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
+            raise DestinationError(f"{self._file!r} is not a DuckDB database", hint="name another file")
+
+    def _setting(self, name: str) -> str:
+        row = self._open.execute(f"SELECT current_setting('{name}')::VARCHAR").fetchone()
+        return str(row[0]) if row else ""
+
+    def _set(self, name: str, value: str) -> None:
+        self._open.execute(f"SET {name} = '{value}'")
 
     def _cannot_open(self, error: duckdb.Error) -> DestinationError:
         text = _first_line(error)
@@ -111,8 +145,6 @@ class DuckDBDestination:
                 f"another process holds {self._file!r}: {text}",
                 hint="DuckDB lets one process write at a time; wait for it or close it, then run again",
             )
-        if "not a valid DuckDB database" in text:
-            return DestinationError(f"{self._file!r} is not a DuckDB database", hint="name another file")
         if not os.access(Path(self._file).parent, os.W_OK):
             return DestinationError(f"no permission to write in {str(Path(self._file).parent)!r}")
         return DestinationError(f"cannot open {self._file!r}: {text}")
@@ -211,14 +243,25 @@ class DuckDBDestination:
         log.debug("COMMIT")
         with self._errors("committing"):
             self._open.execute("COMMIT")
-        self._in_transaction = False
+        self._in_transaction = self._is_new = False
         log.debug("committed")
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
         if self._in_transaction:
             self._in_transaction = False
-            self._open.execute("ROLLBACK")
+            try:
+                self._open.execute("ROLLBACK")
+            except duckdb.Error as error:
+                # A database that a full disk has invalidated has rolled back already.
+                log.debug("%s", error)
+
+    def _restore(self) -> None:
+        for name, value in self._to_restore.items():
+            try:
+                self._set(name, value)
+            except duckdb.Error as error:
+                log.debug("%s", error)
 
     def close(self) -> None:
         """Roll back what is open and close the connection."""
@@ -227,11 +270,21 @@ class DuckDBDestination:
                 self.rollback()
         finally:
             if self._connection is not None:
+                self._restore()
                 self._connection.close()
                 self._connection = None
+            if self._is_new and not self._in_memory:
+                # Nothing was committed: a file that was not there before need not be there now.
+                for name in (self._file, f"{self._file}.wal"):
+                    Path(name).unlink(missing_ok=True)
             if self._turn is not None:
                 self._turn.release()
                 self._turn = None
+
+
+def _first_bytes(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_MAGIC_AT + len(_MAGIC))
 
 
 def _execute_over(connection: duckdb.DuckDBPyConnection, sql: str, stream: RecordStream) -> None:

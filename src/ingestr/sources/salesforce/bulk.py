@@ -272,12 +272,18 @@ class QueryJob:
             if self._state is None:
                 return
             if self._state not in _END_STATES:
-                self._client.send_json(
-                    "PATCH", self._path, f"aborting Bulk job {self.id}", {"state": "Aborted"}, once=True
-                )
+                self._abort()
             self._client.send_json("DELETE", self._path, f"deleting Bulk job {self.id}", once=True)
         except IngestrError as failure:
             log.debug("Bulk job %s stays until Salesforce removes it after 7 days: %s", self.id, failure)
+
+    def _abort(self) -> None:
+        doing = f"aborting Bulk job {self.id}"
+        try:
+            self._client.send_json("PATCH", self._path, doing, {"state": "Aborted"}, once=True)
+        except RequestRefusedError as failure:
+            # It may have ended meanwhile, and can be deleted then.
+            log.debug("%s", failure)
 
 
 def _text_of(page: RawPage) -> bytes:

@@ -4,6 +4,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,9 @@ from ingestr.sources.salesforce.rest import RestQuery, RestRead, count_rows, fit
 from ingestr.sources.salesforce.spool import Spool, remove_old_pages
 
 log = logging.getLogger("ingestr.salesforce")
+
+# Seconds for which an interrupted run waits to learn the id of the job that it is making.
+_JOB_PATIENCE = 5.0
 
 
 class SalesforceSource:
@@ -305,9 +309,19 @@ class SalesforceStream:
     def _create_job(self, query: RestQuery) -> QueryJob:
         # No ORDER BY: it turns off the splitting by which Salesforce makes large jobs fast.
         text = soql.select(query.object_name, query.fields, where=query.where, limit=query.limit)
-        return QueryJob.create(
-            self._client, self._clock, text, self.source_object, include_deleted=query.include_deleted
+        worker = ThreadPoolExecutor(1, "bulk-job")
+        made = worker.submit(
+            QueryJob.create, self._client, self._clock, text, self.source_object, include_deleted=query.include_deleted
         )
+        try:
+            return made.result()
+        except KeyboardInterrupt:
+            # Nobody else would know of the job that is just being made.
+            if wait([made], _JOB_PATIENCE).done and made.exception() is None:
+                made.result().delete()
+            raise
+        finally:
+            worker.shutdown(wait=False)
 
     def _job_stream(
         self, plan: ReadPlan, job: QueryJob, query: RestQuery, request: ReadRequest, schema: TableSchema
