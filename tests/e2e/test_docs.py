@@ -66,3 +66,17 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_fault_names_its_test() -> None:
+    """Each row of the tables of failures names a test that exists, or says why the case does not arise."""
+    tests = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    rows = [row for row in (ROOT / "docs" / "failures.md").read_text().splitlines() if row.startswith("| ")]
+    cases = [row for row in rows if not set(row) <= set("|- ") and not row.startswith(("| fault", "| | case"))]
+    assert len(cases) > 100
+    for row in cases:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named or "does not arise" in row, row
+        assert set(named) <= tests, row

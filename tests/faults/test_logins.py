@@ -126,3 +126,12 @@ def test_an_instance_elsewhere_gets_no_token(org: SimulatedOrg, database: Path) 
     )
     with pytest.raises(SourceError, match=r"evil\.example"):
         ingest(org, "account", database)
+
+
+def test_the_client_credentials_flow_needs_my_domain(org: SimulatedOrg, database: Path) -> None:
+    """The login hosts do not serve the flow: the hint names the form of a domain that does."""
+    body = '{"error":"invalid_grant","error_description":"request not supported on this domain"}'
+    org.faults.add(Fault(path="oauth2/token", status=400, headers={"Content-Type": "application/json"}, body=body))
+    with pytest.raises(AuthenticationError, match="request not supported on this domain") as caught:
+        ingest(org, "account", database)
+    assert "domain=acme.my" in str(caught.value.hint)
