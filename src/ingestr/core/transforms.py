@@ -1,7 +1,8 @@
 """What happens to a record batch between the source's field names and the target's columns."""
 
+import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
@@ -31,7 +32,7 @@ def stamp_and_rename(
     """
     arrow = schema.arrow
     stamped = len(schema.columns) > len(stream.schema.columns)
-    moment = pa.scalar(loaded_at, TIMESTAMP)
+    moment = _timestamp(loaded_at)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in stream:
@@ -41,3 +42,10 @@ def stamp_and_rename(
             yield pa.RecordBatch.from_arrays(arrays, schema=arrow)
 
     return RecordStream(schema, batches(), origin=stream.origin, on_close=stream.close, on_batch=on_batch)
+
+
+def _timestamp(moment: datetime) -> pa.Scalar:
+    """The scalar, made of its bytes: pyarrow's own way imports pandas where that is installed, which takes long."""
+    since_epoch = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    data = pa.py_buffer(since_epoch.to_bytes(8, sys.byteorder, signed=True))
+    return pa.Array.from_buffers(TIMESTAMP, 1, [None, data])[0]

@@ -27,7 +27,7 @@ log = logging.getLogger("ingestr.duckdb")
 _THREADS = min(os.cpu_count() or 1, 4)
 _SETTINGS = {
     "threads": str(_THREADS),
-    "memory_limit": f"{200 + 150 * _THREADS}MB",
+    "memory_limit": f"{100 + 75 * _THREADS}MB",
     "preserve_insertion_order": "false",
     "TimeZone": "UTC",
 }

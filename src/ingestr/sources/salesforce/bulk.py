@@ -1,6 +1,7 @@
 """Reads rows through Bulk 2.0 query jobs: create, poll, several pages in flight, check, delete."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pyarrow as pa
-from isal import igzip
+from isal import igzip, isal_zlib
 from isal.igzip_lib import IsalError
 
 from ingestr.core.clock import Clock
@@ -33,8 +34,10 @@ _FIRST_POLL, _LONGEST_POLL, _POLL_GROWTH = 0.2, 60.0, 1.5
 _POLL_LIMIT = 24 * 3600.0
 _FETCHES = 4
 _RESULT_PAGES_SINCE = 58.0
+_DECODERS = max(2, min(os.cpu_count() or 1, 4))
 _WAITING_STATES = ("UploadComplete", "InProgress")
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
+_GZIP, _MOST_INFLATED = 31, 20
 _GOOD_STATE = "JobComplete"
 _END_STATES = (_GOOD_STATE, "Failed", "Aborted")
 
@@ -128,9 +131,13 @@ class QueryJob:
             IncompleteReadError: a page stays broken, or the sum is not what the job promised.
         """
         read = 0
-        pool = ThreadPoolExecutor(reader.parallelism, "bulk-page")
+        fetchers = ThreadPoolExecutor(reader.parallelism, "bulk-page")
+        decoders = ThreadPoolExecutor(_DECODERS, "bulk-decode")
         try:
-            for page in in_order(self._started_pages(pool, reader), reader.parallelism, self._stopping):
+            pages = in_order(self._started_pages(fetchers, reader), reader.parallelism, self._stopping)
+            decoding = (decoders.submit(self._decoded, page, reader) for page in pages)
+            # Compressed pages wait for a decoder; decoded ones are ten times as large, and few.
+            for page in in_order(decoding, _DECODERS, self._stopping):
                 read += page.rows
                 for row in page.rejected:
                     if reader.reject is not None:
@@ -139,14 +146,15 @@ class QueryJob:
         finally:
             # Nobody waits for downloads under way: they end at their next chunk.
             self._stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (fetchers, decoders):
+                pool.shutdown(wait=False, cancel_futures=True)
         if read != promised:
             raise IncompleteReadError(
                 f"reading {self._object}: Bulk job {self.id} promised {promised} rows and gave {read}",
                 hint="run again; nothing was written",
             )
 
-    def _started_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[Decoded]]:
+    def _started_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[RawPage]]:
         if float(self._client.version) >= _RESULT_PAGES_SINCE:
             try:
                 urls = self._result_pages()
@@ -171,7 +179,7 @@ class QueryJob:
             following = listing.get("nextRecordsUrl") or listing.get("nextRecordUrl")
             url = None if listing.get("done", not following) else following
 
-    def _locator_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[Decoded]]:
+    def _locator_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[RawPage]]:
         """The locator of the next page stands in a page's headers: its download starts while the body still flows."""
         locator: str | None = None
         while True:
@@ -182,25 +190,28 @@ class QueryJob:
             if not locator:
                 return
 
-    def _page(self, url: str, reader: PageReader, following: Future[str | None] | None) -> Decoded:
-        """One page, whole and decoded; one that is not what its headers promised is fetched again, alone."""
+    def _page(self, url: str, reader: PageReader, following: Future[str | None] | None) -> RawPage:
+        """One page as it came, from the spool or from Salesforce; ``following`` is told where the next one begins."""
         try:
-            page = self._spooled(url, reader, following) or self._fetch(url, reader, following)
-            for attempt in range(1, _FETCHES + 1):
-                try:
-                    return self._decode(page, reader)
-                except IncompleteReadError as error:
-                    if attempt == _FETCHES:
-                        raise
-                    log.warning("%s; fetching the page again", error)
-                if reader.spool is not None:
-                    reader.spool.forget(url)
-                page = self._fetch(url, reader, None)
-            raise AssertionError("the loop returns or raises")
+            return self._spooled(url, reader, following) or self._fetch(url, reader, following)
         except BaseException as error:
             if following is not None and not following.done():
                 following.set_exception(error)
             raise
+
+    def _decoded(self, page: RawPage, reader: PageReader) -> Decoded:
+        """The page's rows; a page that is not what its headers promised is fetched again, alone."""
+        for attempt in range(1, _FETCHES + 1):
+            try:
+                return self._decode(page, reader)
+            except IncompleteReadError as error:
+                if attempt == _FETCHES:
+                    raise
+                log.warning("%s; fetching the page again", error)
+            if reader.spool is not None:
+                reader.spool.forget(page.url)
+            page = self._fetch(page.url, reader, None)
+        raise AssertionError("the loop returns or raises")
 
     def _spooled(self, url: str, reader: PageReader, following: Future[str | None] | None) -> RawPage | None:
         page = reader.spool.find(url) if reader.spool is not None else None
@@ -294,7 +305,11 @@ def _text_of(page: RawPage) -> bytes:
             raise IncompleteReadError("a page of results is cut short")
         return page.body
     try:
-        text: bytes = igzip.decompress(page.body)
+        if page.rows is None:
+            # Nothing else would tell that the body is of several parts.
+            return bytes(igzip.decompress(page.body))
+        # The trailer tells the size, so that the text is not moved while it grows; a damaged one may tell anything.
+        size = min(int.from_bytes(page.body[-4:], "little") + 1, _MOST_INFLATED * len(page.body) + 1)
+        return bytes(isal_zlib.decompress(page.body, _GZIP, size))
     except _DAMAGED as error:
         raise IncompleteReadError(f"a compressed page of results is damaged: {error}") from None
-    return text

@@ -17,8 +17,8 @@ from ingestr.core.schema import ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
 from ingestr.sources.base import RejectedRow
 
-# Small blocks keep memory low; a row longer than a block makes the page be read again as one block.
-_BLOCK_BYTES = 2 << 20
+# Blocks that fit a processor's cache are parsed fastest; a row longer than one makes the page be read again whole.
+_BLOCK_BYTES = 1 << 20
 _PARSE = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
 _TIME = pa.time64("us")
 _LONGEST_VALUE = 1_000
@@ -57,7 +57,7 @@ def decode_csv(page: bytes, schema: pa.Schema, *, collect: bool = False) -> Deco
     if b"\0" in page:
         # Databases do not take NUL in text, and Salesforce lets it in by accident only.
         page = page.replace(b"\0", b"")
-    if not page.strip():
+    if not page or page.isspace():
         return Decoded(schema.empty_table(), (), 0)
     if not page.endswith(b"\n"):
         page += b"\n"
@@ -89,7 +89,8 @@ def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
         try:
             return csv.read_csv(
                 pa.BufferReader(buffer),
-                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+                # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
+                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
                 parse_options=_PARSE,
                 convert_options=convert,
             )
@@ -98,7 +99,7 @@ def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
                 raise
             return csv.read_csv(
                 pa.BufferReader(buffer),
-                read_options=csv.ReadOptions(block_size=len(page) + 1),
+                read_options=csv.ReadOptions(block_size=len(page) + 1, use_threads=False),
                 parse_options=_PARSE,
                 convert_options=convert,
             )
