@@ -117,6 +117,7 @@ def write(
         unchanging=(LOADED_AT,),
         lost=columns.lost,
         deleted=names.get(one.stream.deleted_field or ""),
+        stamp=_stamp(one, names, current),
     )
     load, duplicates = _check_keys(one, load)
     if not rewrite and current is not None:
@@ -128,9 +129,8 @@ def write(
     removed = 0
     if (deletes or one.options.deletes) is Deletes.HARD:
         removed = _remove_deleted(one, load)
-    elif load.current is not None:
-        destination.execute(merge.keep_history(load))
     strategy = replace if rewrite else merge
+    destination.execute(strategy.prepare(load))
     census = destination.query(strategy.census(load))[0]
     before = 0 if load.current is None else count_rows(destination, one.target)
     one.progress.phase(f"writing {one.target}")
@@ -143,6 +143,13 @@ def write(
         )
     updated, unchanged = int(census["updated"]), int(census["unchanged"])
     return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
+
+
+def _stamp(one: Run, names: dict[str, str], current: pa.Schema | None) -> str | None:
+    """The target's column that tells changed rows, if it has one."""
+    name = names.get(one.stream.changed_field or "")
+    have = {field.name.lower() for field in current} if current is not None else set()
+    return name if name is not None and name.lower() in have else None
 
 
 def _remove_deleted(one: Run, load: Load) -> int:
@@ -177,6 +184,7 @@ def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[s
     load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
     if current is not None:
         load = _conform(one, load, current)
+    one.destination.execute(merge.prepare(load))
     census = one.destination.query(merge.census(load))[0]
     one.destination.execute(merge.plan(load))
     one.healed += Written(read, int(census["inserted"]), int(census["updated"]), int(census["unchanged"]))

@@ -153,7 +153,7 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
         tally = _tally(one, plan, resumed, in_source)
         written += one.healed
         destination.execute([*_remember(one, plan), *resumption.commit()])
-        destination.commit()
+        destination.commit(one.target)
     resumption.finish()
     return IngestResult(
         source_object=stream.source_object,

@@ -99,3 +99,26 @@ def test_views_over_the_target_survive_a_replace(shared_org: SimulatedOrg, datab
     ingest(shared_org, "user_role", database)
     with duckdb.connect(str(database)) as connection:
         assert len(connection.execute("FROM names").fetchall()) == shared_org.count("UserRole")
+
+
+def test_deleted_rows_take_no_room_for_ever(tmp_path: Path) -> None:
+    """Small merges leave the rows that they replace behind; once these are a fifth of the table it is rewritten."""
+    with SimulatedOrg(rows=20, seed=1) as org:
+        org.grow("Account", 3_000)
+        database = tmp_path / "sf.db"
+        ingest(org, "account", database)
+        shares = []
+        for turn in range(8):
+            org.clock.advance(3600)
+            org.update("Account", org.table("Account").column("Id").to_pylist()[:300], {"Phone": str(turn)})
+            org.clock.advance(60)
+            assert ingest(org, "account", database).rows_updated == 300
+            with duckdb.connect(str(database)) as connection:
+                [(held,)] = connection.execute(
+                    "SELECT estimated_size FROM duckdb_tables() WHERE table_name = 't'"
+                ).fetchall()
+                [(live,)] = connection.execute("SELECT count(*) FROM public.t").fetchall()
+            shares.append((held - live) / live)
+        assert shares[0] > 0
+        assert max(shares) < 0.4
+        assert any(later < earlier for earlier, later in zip(shares, shares[1:], strict=False))

@@ -61,6 +61,7 @@ def run_merge(database: DuckDBDestination, load: Load) -> dict[str, Any]:
     if census["rows"] != census["distinct_keys"]:
         load, statements = deduplicate(load)
         database.execute(statements)
+    database.execute(merge.prepare(load))
     counted = database.query(merge.census(load))[0]
     database.execute(merge.plan(load))
     return counted

@@ -74,8 +74,8 @@ class Destination(Protocol):
     def execute(self, statements: Sequence[exp.Expr]) -> None:
         """Run statements inside the transaction, beginning it if need be."""
 
-    def commit(self) -> None:
-        """Make everything since the last commit visible at once."""
+    def commit(self, written: TableRef | None = None) -> None:
+        """Make everything since the last commit visible at once; ``written`` is the table that it changes most."""
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""

@@ -27,13 +27,16 @@ log = logging.getLogger("ingestr.duckdb")
 _THREADS = min(os.cpu_count() or 1, 4)
 _SETTINGS = {
     "threads": str(_THREADS),
-    "memory_limit": f"{100 + 75 * _THREADS}MB",
+    "memory_limit": f"{75 + 75 * _THREADS}MB",
     "preserve_insertion_order": "false",
     "TimeZone": "UTC",
+    "max_vacuum_tasks": "100",
 }
 # Seconds that a load which was interrupted may take to notice.
 _PATIENCE = 5.0
 _LONGEST_LOGGED = 500
+# What part of a table may be deleted rows before it is rewritten without them.
+_MOST_DELETED = 0.2
 # A DuckDB file has these bytes after a checksum; "md:" or "sqlite:" before a name mean other engines.
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _OTHER_ENGINE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -238,13 +241,27 @@ class DuckDBDestination:
             self._open.execute("BEGIN")
             self._in_transaction = True
 
-    def commit(self) -> None:
+    def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once."""
+        if written is not None:
+            self._plan_vacuum(written)
         log.debug("COMMIT")
         with self._errors("committing"):
             self._open.execute("COMMIT")
         self._in_transaction = self._is_new = False
         log.debug("committed")
+
+    def _plan_vacuum(self, table: TableRef) -> None:
+        """Let DuckDB rewrite a table only when deleted rows are a good part of it: it would after every small merge."""
+        with self._errors("committing"):
+            [(rows,)] = self._open.execute(
+                "SELECT coalesce(max(estimated_size), 0) FROM duckdb_tables() WHERE database_name = current_database() "
+                "AND lower(schema_name) = lower($1) AND lower(table_name) = lower($2)",
+                [table.schema, table.name],
+            ).fetchall()
+            counted = exp.select(exp.Count(this=exp.Star())).from_(table.to_table())
+            [(live,)] = self._open.execute(counted.sql("duckdb")).fetchall()
+            self._set("max_vacuum_tasks", "100" if rows - live > _MOST_DELETED * rows else "0")
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""

@@ -27,6 +27,7 @@ class Load:
         unchanging: columns that alone never make a row count as changed (the load timestamp).
         lost: columns that the source has no values for any more: null in every row that is written.
         deleted: the column that marks deleted rows, or None.
+        stamp: a column whose value differs whenever the row has changed, or None; the same value proves nothing.
     """
 
     target: TableRef
@@ -38,6 +39,7 @@ class Load:
     unchanging: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     deleted: str | None = None
+    stamp: str | None = None
 
 
 def identifier(name: str) -> exp.Identifier:

@@ -5,6 +5,12 @@ from sqlglot import exp
 from ingestr.strategies.base import Load, Statements, swap
 
 
+def prepare(load: Load) -> Statements:
+    """Nothing is to be done before rows are counted."""
+    del load
+    return []
+
+
 def plan(load: Load) -> Statements:
     """Swap staging in; readers see the old table until the commit and the new one after it."""
     return swap(load)

@@ -17,8 +17,8 @@ from ingestr.core.schema import ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
 from ingestr.sources.base import RejectedRow
 
-# Blocks that fit a processor's cache are parsed fastest; a row longer than one makes the page be read again whole.
-_BLOCK_BYTES = 1 << 20
+# Blocks that fit a processor's cache are parsed fastest; a row longer than one needs the next size, at last the page.
+_BLOCK_BYTES = (1 << 20, 16 << 20)
 _PARSE = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
 _TIME = pa.time64("us")
 _LONGEST_VALUE = 1_000
@@ -85,24 +85,19 @@ def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
         false_values=["false"],
     )
     buffer = pa.py_buffer(page)
+    sizes = [size for size in _BLOCK_BYTES if size < len(page)] + [len(page) + 1]
     try:
-        try:
-            return csv.read_csv(
-                pa.BufferReader(buffer),
-                # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
-                read_options=csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-                parse_options=_PARSE,
-                convert_options=convert,
-            )
-        except pa.ArrowInvalid:
-            if len(page) <= _BLOCK_BYTES:
-                raise
-            return csv.read_csv(
-                pa.BufferReader(buffer),
-                read_options=csv.ReadOptions(block_size=len(page) + 1, use_threads=False),
-                parse_options=_PARSE,
-                convert_options=convert,
-            )
+        for size in sizes:
+            # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
+            read = csv.ReadOptions(block_size=size, use_threads=False)
+            try:
+                return csv.read_csv(
+                    pa.BufferReader(buffer), read_options=read, parse_options=_PARSE, convert_options=convert
+                )
+            except pa.ArrowInvalid:
+                if size == sizes[-1]:
+                    raise
+        raise AssertionError("the loop returns or raises")
     except (pa.ArrowKeyError, KeyError) as error:
         raise IncompleteReadError(f"a page of results lacks a column that was asked for: {error}") from None
 
@@ -115,6 +110,8 @@ def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema, *, collect
     Raises:
         IncompleteReadError: a record lacks a field that was asked for.
     """
+    if not records:
+        return Decoded(schema.empty_table(), (), 0)
     arrays = []
     for field in schema:
         try:
