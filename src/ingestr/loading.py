@@ -120,20 +120,28 @@ def write(
         stamp=_stamp(one, names, current),
     )
     load, duplicates = _check_keys(one, load)
-    if not rewrite and current is not None:
-        _check_foreign(one, load, current)
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
     if current is not None:
+        if not rewrite:
+            _check_foreign(one, load, current)
         load = _conform(one, load, current)
-    removed = 0
-    if (deletes or one.options.deletes) is Deletes.HARD:
-        removed = _remove_deleted(one, load)
-    strategy = replace if rewrite else merge
+    removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
+    inserted, updated, unchanged = _apply(one, load)
+    return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
+
+
+def _apply(one: Run, load: Load) -> tuple[int, int, int]:
+    """Write the staged rows to the target; returns how many were inserted, updated and unchanged.
+
+    Raises:
+        DestinationError: the target does not have as many rows as that makes.
+    """
+    destination, strategy = one.destination, replace if load.current is None else merge
+    one.progress.phase(f"writing {one.target}")
     destination.execute(strategy.prepare(load))
     census = destination.query(strategy.census(load))[0]
     before = 0 if load.current is None else count_rows(destination, one.target)
-    one.progress.phase(f"writing {one.target}")
     destination.execute(strategy.plan(load))
     inserted, after = int(census["inserted"]), count_rows(destination, one.target)
     if after != before + inserted:
@@ -141,8 +149,7 @@ def write(
             f"{one.target} has {after} rows where {before} and {inserted} new ones were expected",
             hint="nothing was committed; please report it",
         )
-    updated, unchanged = int(census["updated"]), int(census["unchanged"])
-    return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
+    return inserted, int(census["updated"]), int(census["unchanged"])
 
 
 def _stamp(one: Run, names: dict[str, str], current: pa.Schema | None) -> str | None:
@@ -184,10 +191,7 @@ def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[s
     load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
     if current is not None:
         load = _conform(one, load, current)
-    one.destination.execute(merge.prepare(load))
-    census = one.destination.query(merge.census(load))[0]
-    one.destination.execute(merge.plan(load))
-    one.healed += Written(read, int(census["inserted"]), int(census["updated"]), int(census["unchanged"]))
+    one.healed += Written(read, *_apply(one, load))
 
 
 def fill(one: Run, chosen: Selection, names: dict[str, str], fields: Iterable[str]) -> None:
