@@ -31,7 +31,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal --durations 15
 
 build: $(READY)  ## Build the wheel and the source archive into dist/.
 	$(BIN)/python -m build --no-isolation

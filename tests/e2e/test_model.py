@@ -21,7 +21,7 @@ from support import JSON_HEADERS, claim_huge, expected, ingest, loaded, source_u
 
 # Several tests of a part each, so that they run side by side.
 PARTS = 8
-EXAMPLES = -(-int(os.environ.get("INGESTR_EXAMPLES", "240")) // PARTS)
+EXAMPLES = -(-int(os.environ.get("INGESTR_EXAMPLES", "200")) // PARTS)
 HIDDEN = {"Account": "Site", "Lead": "Industry"}
 
 CHANGES = st.sampled_from(
