@@ -243,7 +243,7 @@ class DuckDBDestination:
 
     def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once."""
-        if written is not None:
+        if written is not None and not self._in_memory:
             self._plan_vacuum(written)
         log.debug("COMMIT")
         with self._errors("committing"):
