@@ -23,13 +23,18 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """The text without line breaks, which Salesforce's messages hold."""
+    return " ".join(part for line in text.splitlines() if (part := line.strip()))
+
+
 class IngestrError(Exception):
-    """Base of all expected errors: what happened, and apart from it a hint what to do."""
+    """Base of all expected errors: what happened, in one line, and apart from it a hint what to do."""
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.hint = hint
 
 
@@ -40,17 +45,36 @@ class ConfigurationError(IngestrError):
 
 
 class UnknownNameError(ConfigurationError):
-    """A name that does not exist, with the nearest names that do as its hint."""
+    """A name that does not exist, with the nearest names that do as its hint.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+    Args:
+        kind: what it should name.
+        name: as the user wrote it.
+        known: names that there are, without the prefix.
+        where: where it was looked for.
+        prefix: stands before the name, in the hint too, but makes no names alike.
+        otherwise: the hint where no name is near and they are too many to list.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        where: str = "",
+        prefix: str = "",
+        otherwise: str | None = None,
+    ) -> None:
         by_lower: dict[str, str] = {}
         for candidate in known:
             by_lower.setdefault(candidate.lower(), candidate)
-        close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-        hint = "did you mean " + ", ".join(by_lower[c] for c in close) + "?" if close else None
+        wanted = name.lower().removeprefix(prefix).strip()
+        close = get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
+        hint = "did you mean " + ", ".join(prefix + by_lower[c] for c in close) + "?" if close else None
         if hint is None and 0 < len(by_lower) <= 20:
-            hint = "known: " + ", ".join(sorted(by_lower.values()))
-        super().__init__(f"unknown {kind} {name!r}" + (f" in {where}" if where else ""), hint=hint)
+            hint = "known: " + ", ".join(prefix + known_name for known_name in sorted(by_lower.values()))
+        super().__init__(f"unknown {kind} {name!r}" + (f" in {where}" if where else ""), hint=hint or otherwise)
 
 
 class AuthenticationError(IngestrError):
