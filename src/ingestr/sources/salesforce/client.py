@@ -19,6 +19,7 @@ from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
 from ingestr.sources.salesforce.auth import Session, SessionAuth
 from ingestr.sources.salesforce.config import SalesforceConfig, is_loopback
+from ingestr.sources.salesforce.shapes import Answer, as_object, as_objects, unexpected
 from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
 
 log = logging.getLogger("ingestr.salesforce")
@@ -71,8 +72,11 @@ class SalesforceClient:
             return self._version
 
     def _negotiate(self) -> str:
-        answer = self._send("GET", "/services/data/", "asking for API versions", counts=False)
-        offered = [float(item["version"]) for item in _decoded(answer, "asking for API versions")]
+        doing = "asking for API versions"
+        answer = self._send("GET", "/services/data/", doing, counts=False)
+        offered = [item.decimal("version") for item in as_objects(_decoded(answer, doing), doing)]
+        if not offered:
+            raise unexpected(doing, "it names no version")
         common = [version for version in offered if OLDEST_VERSION <= version <= NEWEST_VERSION]
         if not common:
             raise SourceError(
@@ -99,17 +103,17 @@ class SalesforceClient:
         *,
         headers: Mapping[str, str] | None = None,
         loads: Callable[[bytes], Any] = json.loads,
-    ) -> Any:
-        """GET and decode; raises our error for anything but a success."""
-        return _decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads)
+    ) -> Answer:
+        """GET and decode; raises our error for anything but a success with a JSON object."""
+        return as_object(_decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads), doing)
 
     def send_json(self, method: str, path: str, doing: str, body: object = None, *, once: bool = False) -> Any:
-        """POST, PATCH or DELETE with a JSON body; None where the answer is empty.
+        """POST, PATCH or DELETE with a JSON body; None where the answer to one of the latter is empty.
 
         ``once`` asks a single time: for cleaning up, which must not keep anybody waiting.
         """
         answer = self._send(method, path, doing, json=body, extensions={"once": once})
-        return _decoded(answer, doing) if answer.content else None
+        return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
         """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
@@ -122,7 +126,10 @@ class SalesforceClient:
         if self._server_now is None:
             self._send("GET", "/services/data/", "asking for the time", counts=False)
         if self._server_now is None:
-            raise SourceError("Salesforce's answers carry no Date header", hint="does a proxy remove it?")
+            raise SourceError(
+                "Salesforce's answers carry no Date header that can be read",
+                hint="does a proxy remove or change it? is the domain the host of a Salesforce API?",
+            )
         return self._server_now
 
     def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
@@ -158,13 +165,22 @@ class SalesforceClient:
             if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
                 used, limit = int(found[1]), int(found[2])
             self._usage = Usage(self._usage.calls + counts, used, limit)
-            if date := answer.headers.get("Date"):
-                self._server_now = parsedate_to_datetime(date).astimezone(UTC)
+            self._server_now = _moment(answer.headers.get("Date", "")) or self._server_now
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
         self._bare.close()
+
+
+def _moment(http_date: str) -> datetime | None:
+    """The time that a Date header names; None where nobody can tell."""
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except ValueError:
+        log.debug("unreadable Date: %r", http_date)
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:

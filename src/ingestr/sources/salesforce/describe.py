@@ -1,14 +1,15 @@
 """Which objects the org has and which fields an object has, for the logged-in user."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ingestr.core.naming import snake_case
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
+from ingestr.sources.salesforce.shapes import Answer
 from ingestr.sources.salesforce.types import Field
+
+_NOT_SEEN = "Setup > Object Manager lists the API names; the logged-in user may lack the permission to see the object"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | No
     by_name = {key: api_name for api_name in objects for key in (snake_case(api_name).lower(), api_name.lower())}
     if name.lower() not in by_name:
         queryable = [api_name for api_name, can_query in objects.items() if can_query]
-        raise UnknownNameError("table", table, [*NAMED_TABLES, *queryable], where="this org")
+        raise UnknownNameError("table", table, [*NAMED_TABLES, *queryable], where="this org", otherwise=_NOT_SEEN)
     api_name = by_name[name.lower()]
     if not objects[api_name]:
         raise _not_queryable(api_name)
@@ -60,27 +61,28 @@ def describe_object(client: SalesforceClient, api_name: str, table: str) -> Obje
         if error.code not in ("NOT_FOUND", "INVALID_TYPE"):
             raise
         prefix = CUSTOM_PREFIX if table.lower().startswith(CUSTOM_PREFIX) else ""
-        names = [prefix + name for name, can_query in _objects(client).items() if can_query]
-        raise UnknownNameError("table", table, names, where="this org, or hidden from this user") from None
+        names = [name for name, can_query in _objects(client).items() if can_query]
+        where = "this org, or hidden from this user"
+        raise UnknownNameError("table", table, names, where=where, prefix=prefix, otherwise=_NOT_SEEN) from None
     return parse_describe(body)
 
 
-def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
+def parse_describe(body: Answer) -> ObjectDescribe:
     """Read a describe; keys that are absent mean false, as their set differs between API versions."""
-    name = str(body.get("name", ""))
+    name = str(body["name"])
     if body.get("queryable") is False:
         raise _not_queryable(name)
     fields = tuple(
         Field(
-            name=item["name"],
-            type=item["type"],
+            name=str(item["name"]),
+            type=str(item["type"]),
             soap_type=item.get("soapType", ""),
             filterable=bool(item.get("filterable")),
             sortable=bool(item.get("sortable")),
             nillable=bool(item.get("nillable")),
             calculated=bool(item.get("calculated")),
         )
-        for item in body.get("fields", ())
+        for item in body.answers("fields")
     )
     if not fields:
         raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
@@ -88,15 +90,27 @@ def parse_describe(body: Mapping[str, Any]) -> ObjectDescribe:
 
 
 def _not_queryable(name: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{name} exists, but Salesforce lets no API query it",
-        hint="read the object that it shows, Task for OpenActivity say",
-    )
+    hint = "read the object that it shows, Task for OpenActivity say"
+    if name.endswith("ChangeEvent"):
+        hint = f"change events are sent, not kept: read {_changed(name)} itself"
+    elif name.endswith("__e"):
+        hint = "platform events are sent, not kept: read the objects that they are about"
+    elif name == "AggregateResult":
+        hint = "it is the form of grouped answers, and holds no rows: read the objects themselves"
+    return ConfigurationError(f"{name} exists, but Salesforce lets no API query it", hint=hint)
+
+
+def _changed(event: str) -> str:
+    """The object whose changes an event tells: ``Account`` of AccountChangeEvent, ``My__c`` of My__ChangeEvent."""
+    name = event.removesuffix("ChangeEvent")
+    return f"{name}c" if name.endswith("__") else name
 
 
 def _objects(client: SalesforceClient) -> dict[str, bool]:
     """The org's objects, and whether each can be queried."""
     body = client.get_json(client.path("sobjects/"), "listing the org's objects")
     return {
-        item["name"]: bool(item.get("queryable")) for item in body["sobjects"] if not item.get("deprecatedAndHidden")
+        str(item["name"]): bool(item.get("queryable"))
+        for item in body.answers("sobjects")
+        if not item.get("deprecatedAndHidden")
     }

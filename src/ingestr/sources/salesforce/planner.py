@@ -75,5 +75,5 @@ def record_count(client: SalesforceClient, object_name: str) -> int | None:
     except (AccessError, RequestRefusedError) as error:
         log.debug("%s", error)
         return None
-    counts = {str(item.get("name", "")).lower(): int(item["count"]) for item in body.get("sObjects", ())}
+    counts = {str(item["name"]).lower(): item.number("count") for item in body.answers("sObjects")}
     return counts.get(object_name.lower())

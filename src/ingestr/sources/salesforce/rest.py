@@ -1,6 +1,6 @@
 """Reads rows through REST queries: few calls and no job, for tables that are small or that Bulk refuses."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
+from ingestr.sources.salesforce.shapes import Answer
 
 # Salesforce's bounds of a REST page, and how many Ids keep a query of a page's other fields short.
 _LEAST_PAGE, _LARGEST_PAGE = 200, 2_000
@@ -60,8 +61,8 @@ class RestRead:
         self._query = query
         self._groups = field_groups(query.fields, lambda fields: _fits(client, query, fields))
         self._pages = _pages(client, query, self._groups[0])
-        self._page: Mapping[str, Any] | None = next(self._pages)
-        self.promised = int(self._page["totalSize"])
+        self._page: Answer | None = next(self._pages)
+        self.promised = self._page.number("totalSize")
         self.last_id: str | None = None
 
     def batches(
@@ -78,7 +79,7 @@ class RestRead:
         """
         read = 0
         while self._page is not None:
-            records: list[Record] = self._page["records"]
+            records: list[Record] = self._page.parts("records")
             if len(self._groups) > 1:
                 records = _complete(self._client, self._query, self._groups, records)
             decoded = decode_json(records, schema, collect=reject is not None)
@@ -96,7 +97,7 @@ class RestRead:
                 hint="run again; nothing was written",
             )
 
-    def _next_page(self, read: int) -> Mapping[str, Any] | None:
+    def _next_page(self, read: int) -> Answer | None:
         try:
             return next(self._pages, None)
         except RequestRefusedError as error:
@@ -107,14 +108,14 @@ class RestRead:
         rest = self._query.after(self.last_id or "")
         self._pages = _pages(self._client, rest, self._groups[0])
         page = next(self._pages)
-        self.promised = read + int(page["totalSize"])
+        self.promised = read + page.number("totalSize")
         return page
 
 
 def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int:
     """``COUNT()`` at the source, of archived and deleted rows too unless ``where`` says otherwise."""
     text = soql.select(object_name, ["COUNT()"], where=where)
-    return int(client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text})["totalSize"])
+    return client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text}).number("totalSize")
 
 
 def read_by_id(
@@ -163,7 +164,7 @@ def _fits(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> 
     return client.fits_url(client.path(query.resource), {"q": text})
 
 
-def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> Iterator[Answer]:
     doing = f"reading {query.object_name}"
     size = min(max(query.page_size, _LEAST_PAGE), _LARGEST_PAGE)
     headers = {"Sforce-Query-Options": f"batchSize={size}"}
@@ -211,5 +212,5 @@ def _by_id(client: SalesforceClient, query: RestQuery, fields: Sequence[str], id
             include_deleted=query.include_deleted,
         )
         for page in _pages(client, some, fields):
-            records.update((record["Id"], record) for record in page["records"])
+            records.update((record["Id"], record) for record in page.parts("records"))
     return records
