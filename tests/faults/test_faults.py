@@ -219,6 +219,7 @@ def test_a_job_that_vanishes_is_an_error(bulk_org: SimulatedOrg, database: Path)
     with pytest.raises(RequestRefusedError, match="NOT_FOUND") as caught:
         ingest(bulk_org, "lead", database)
     assert "reading Lead" in str(caught.value)
+    assert "run again" in str(caught.value.hint)
     assert table_names(database) == []
 
 

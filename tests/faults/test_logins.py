@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError, SourceUnavailableError
+from ingestr.errors import AuthenticationError, QuotaError, SessionExpiredError, SourceError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
-from support import FastClock, assert_same, claim_huge, expected, ingest, loaded, source_uri
+from support import JSON_HEADERS, FastClock, assert_same, claim_huge, expected, ingest, loaded, source_uri
 
 
 @pytest.mark.parametrize("login", ["client", "token", "password"])
@@ -135,3 +135,64 @@ def test_the_client_credentials_flow_needs_my_domain(org: SimulatedOrg, database
     with pytest.raises(AuthenticationError, match="request not supported on this domain") as caught:
         ingest(org, "account", database)
     assert "domain=acme.my" in str(caught.value.hint)
+
+
+def soap_fault(code: str, text: str, times: int | None = None) -> Fault:
+    """The SOAP login answers with a fault."""
+    body = (
+        '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
+        'xmlns:sf="urn:fault.partner.soap.sforce.com"><soapenv:Body><soapenv:Fault>'
+        f"<faultcode>sf:{code}</faultcode><faultstring>{code}: {text}</faultstring><detail><sf:LoginFault>"
+        f"<sf:exceptionCode>{code}</sf:exceptionCode><sf:exceptionMessage>{text}</sf:exceptionMessage>"
+        "</sf:LoginFault></detail></soapenv:Fault></soapenv:Body></soapenv:Envelope>"
+    )
+    headers = {"Content-Type": "text/xml;charset=UTF-8"}
+    return Fault(method="POST", path="/Soap/", times=times, status=500, headers=headers, body=body)
+
+
+@pytest.mark.parametrize("code", ["SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION"])
+def test_a_login_host_that_is_unwell_is_asked_again(org: SimulatedOrg, database: Path, code: str) -> None:
+    """Faults that say nothing of the login pass, and a login may be repeated; those that stay end with exit 4."""
+    uri, clock = source_uri(org, "password"), FastClock()
+    org.faults.add(soap_fault(code, "busy", times=2))
+    ingest(org, "user_role", database, clock=clock, source_uri=uri)
+    assert len(clock.slept) == 2
+    org.faults.add(soap_fault(code, "busy"))
+    with pytest.raises(SourceUnavailableError, match=code) as caught:
+        ingest(org, "user_role", database, source_uri=uri)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("login", ["password", "client"])
+def test_a_login_that_the_quota_refuses(org: SimulatedOrg, database: Path, login: str) -> None:
+    """The daily quota is the quota at the login too: exit 6 at once."""
+    clock = FastClock()
+    text = "TotalRequests Limit exceeded."
+    body = f'[{{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "{text}"}}]'
+    org.faults.add(soap_fault("REQUEST_LIMIT_EXCEEDED", text))
+    org.faults.add(Fault(method="POST", path="oauth2", times=None, status=403, headers=JSON_HEADERS, body=body))
+    with pytest.raises(QuotaError) as caught:
+        ingest(org, "user_role", database, clock=clock, source_uri=source_uri(org, login))
+    assert caught.value.exit_code == 6
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("login", ["password", "client"])
+def test_a_web_page_at_the_login_is_called_one(org: SimulatedOrg, database: Path, login: str, status: int) -> None:
+    """A host for browsers answers with a page: that is said, at once."""
+    clock, page = FastClock(), "<html><body>Welcome to our shop</body></html>"
+    org.faults.add(Fault(method="POST", times=None, status=status, headers={"Content-Type": "text/html"}, body=page))
+    with pytest.raises(SourceError, match="with a web page: “Welcome to our shop”"):
+        ingest(org, "user_role", database, clock=clock, source_uri=source_uri(org, login))
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("instance", ["https://[", "https://x.salesforce.com:port", "5"])
+def test_an_instance_that_is_no_url(org: SimulatedOrg, database: Path, instance: str) -> None:
+    """A login answer that names nonsense as the instance is refused: exit 4."""
+    body = f'{{"access_token": "x", "instance_url": "{instance}"}}'
+    org.faults.add(Fault(method="POST", path="oauth2/token", status=200, headers=JSON_HEADERS, body=body))
+    with pytest.raises(SourceError) as caught:
+        ingest(org, "user_role", database)
+    assert caught.value.exit_code == 4

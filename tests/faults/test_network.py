@@ -6,7 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from ingestr import pipeline
 from ingestr.errors import SourceUnavailableError
+from ingestr.options import IngestOptions, make_options
+from ingestr.progress import SilentProgress
 from ingestr.simulator import SimulatedOrg
 from support import FastClock, assert_same, command, expected, ingest, loaded, source_uri
 
@@ -40,6 +43,37 @@ def test_a_certificate_nobody_vouches_for_is_refused(database: Path, monkeypatch
     assert "CERTIFICATE_VERIFY_FAILED" in str(caught.value)
     assert "SSL_CERT_FILE" in str(caught.value.hint)
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://u:S3CRET@127.0.0.1:1"),
+        ("HTTPS_PROXY", "ftp://u:S3CRET@127.0.0.1:1"),
+        ("ALL_PROXY", "gopher://u:S3CRET@127.0.0.1:1"),
+        ("NO_PROXY", "[::1"),
+    ],
+)
+def test_proxy_variables_that_cannot_be_used(database: Path, variable: str, value: str) -> None:
+    """A variable that names no proxy is named, its value is not: exit 2, before anything is sent."""
+    done = command(
+        "ingest", "--source-table", "account", "--dest-uri", "duckdb:///sf.db", cwd=database.parent,
+        SOURCE_URI="salesforce://?client_id=a&client_secret=b&domain=acme.my", **{variable: value},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {variable} ")
+    assert "S3CRET" not in done.stderr
+
+
+def test_a_proxy_that_is_not_there_is_named(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that the proxy refuses is the proxy's failure: it is named, without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://u:S3CRET@127.0.0.1:9")
+    uri = "salesforce://?client_id=a&client_secret=b&domain=acme.my"
+    options = make_options(IngestOptions, source_uri=uri, source_table="account", dest_uri=f"duckdb:///{database}")
+    with pytest.raises(SourceUnavailableError, match=r"through the proxy 127\.0\.0\.1:9") as caught:
+        pipeline.run(options, clock=FastClock(), progress=SilentProgress(), in_process=True)
+    assert "HTTPS_PROXY and NO_PROXY" in str(caught.value.hint)
+    assert "S3CRET" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_a_proxy_that_refuses_is_named(behind_proxy: SimulatedOrg, database: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import httpx
@@ -16,17 +17,21 @@ from ingestr.errors import (
     SourceError,
     SourceUnavailableError,
 )
+from ingestr.sources.salesforce.transport import proxy_of
 
 TRANSIENT_STATUS = frozenset({406, 420, 429, 500, 502, 503, 504})
 NUMERIC_OVERFLOW = "Numeric Overflow"
+# Faults of SOAP that say nothing of the request; they pass.
 _TRANSIENT_FAULTS = frozenset({"SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION", "API_CURRENTLY_DISABLED"})
-
+_QUOTA = "REQUEST_LIMIT_EXCEEDED"
 
 _REQUEST_HINTS = {
     "MALFORMED_QUERY": "Salesforce does not let this object be read as a whole",
     "INVALID_TYPE_FOR_OPERATION": "Salesforce does not let this object be queried",
     "EXTERNAL_OBJECT_UNSUPPORTED_EXCEPTION": "Salesforce does not let this object be read as a whole",
-    "INVALID_FIELD": "the object changed since it was described, or the user lost sight of a field: run again",
+    "INVALID_FIELD": "run again, as the object may have changed; if it stays, leave the field out with "
+    "--sql-exclude-columns, or Salesforce does not let this object be read as a whole",
+    "NOT_FOUND": "it was deleted meanwhile, or the user lost sight of it: run again",
     "QUERY_TIMEOUT": "read a smaller range: --interval-start and --interval-end with an --incremental-key",
     "OPERATION_TOO_LARGE": "give the user the permission View All Data, or read a smaller range",
     "INVALID_QUERY_LOCATOR": "Salesforce dropped the query while it was read: run again",
@@ -84,12 +89,21 @@ def is_transient(response: httpx.Response) -> bool:
     """
     errors = parse_errors(response) if response.status_code >= 400 else []
     if "xml" in response.headers.get("Content-Type", "").lower():
-        return any(error.code in _TRANSIENT_FAULTS for error in errors)
+        return any(error.code in _TRANSIENT_FAULTS or _is_concurrent(error) for error in errors)
     if response.status_code in TRANSIENT_STATUS:
         return not _is_overflow(errors)
     if response.status_code == 403:
-        return any(e.code == "REQUEST_LIMIT_EXCEEDED" and e.message.startswith("Concurrent") for e in errors)
+        return any(_is_concurrent(error) for error in errors)
     return response.status_code < 300 and is_html(response)
+
+
+def is_about_the_org(error: ApiError) -> bool:
+    """Whether an error says that the org is unwell or used up, rather than that the request is wrong."""
+    return error.code in _TRANSIENT_FAULTS or error.code == _QUOTA
+
+
+def _is_concurrent(error: ApiError) -> bool:
+    return error.code == _QUOTA and error.message.startswith("Concurrent")
 
 
 def _is_overflow(errors: list[ApiError]) -> bool:
@@ -121,14 +135,18 @@ def _page_text(response: httpx.Response) -> str:
 
 
 def unreachable(error: httpx.TransportError, doing: str, host: str) -> SourceUnavailableError:
-    """Our error for a request that got no answer."""
+    """Our error for a request that got no answer; a proxy on the way is named, as it may be the one that refused."""
     hint = "check the domain and the network"
+    proxy = proxy_of(host)
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         hint = "the host's certificate is not trusted here: name your authority's file in SSL_CERT_FILE"
     elif isinstance(error, httpx.ProxyError):
         hint = "the proxy refuses: check HTTPS_PROXY and NO_PROXY"
+    elif proxy is not None and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        hint = f"is the proxy {proxy} in reach? check HTTPS_PROXY and NO_PROXY"
     text = str(error) or type(error).__name__
-    return SourceUnavailableError(f"{doing}: no usable answer from {host}: {text}", hint=hint)
+    way = f" through the proxy {proxy}" if proxy else ""
+    return SourceUnavailableError(f"{doing}: no usable answer from {host}{way}: {text}", hint=hint)
 
 
 def error_of(response: httpx.Response, doing: str) -> IngestrError:
@@ -140,25 +158,41 @@ def error_of(response: httpx.Response, doing: str) -> IngestrError:
     """
     status = response.status_code
     if 300 <= status < 400:
-        target = httpx.URL(response.headers.get("Location", "")).host or "another host"
-        return SourceError(f"{doing}: Salesforce redirects to {target}", hint=f"use that host: domain={target}")
+        target = _host_of(response.headers.get("Location", ""))
+        hint = f"use that host: domain={target}" if target else "check the domain"
+        return SourceError(f"{doing}: Salesforce redirects to {target or 'another place'}", hint=hint)
     errors = parse_errors(response)
     if not errors:
         page = f": “{_page_text(response)}”" if is_html(response) and _page_text(response) else ""
-        kind = "a web page" if is_html(response) else "no readable error"
+        kind = "no readable error" if status >= 300 else "something that is not JSON"
+        kind = "a web page" if is_html(response) else kind
         message = f"{doing}: Salesforce answered HTTP {status} with {kind}{page}"
         if status in TRANSIENT_STATUS:
             return SourceUnavailableError(message, hint="Salesforce or the network is unwell; run again later")
         return SourceError(message, hint="check that the domain is the org's API host, e.g. acme.my.salesforce.com")
-    code, text = errors[0].code, " ".join(errors[0].message.split())
+    return _refusal(errors[0], status, doing)
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _refusal(error: ApiError, status: int, doing: str) -> IngestrError:
+    """Our error for an answer with a code."""
+    code, text = error.code, " ".join(error.message.split())
     message = f"{doing}: {code}: {text}"
-    if code == "REQUEST_LIMIT_EXCEEDED" and not text.startswith("Concurrent"):
+    if _is_concurrent(error):
+        return SourceUnavailableError(message, hint="too many requests at once, of all users: run again later")
+    if code == _QUOTA:
         return QuotaError(
             message, hint="the org's API calls of the last 24 hours are used up; run again when some are free"
         )
     if code in ("LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
         return QuotaError(message, hint="a limit of the Bulk API is reached; it refills over 24 hours")
-    if status in TRANSIENT_STATUS and not _is_overflow(errors):
+    if status in TRANSIENT_STATUS and not _is_overflow([error]):
         return SourceUnavailableError(message, hint="Salesforce is unwell; run again later")
     if status == 401:
         return AuthenticationError(message, hint="check the login in the source URI")

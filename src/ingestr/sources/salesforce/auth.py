@@ -13,7 +13,7 @@ import httpx
 
 from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError, SessionExpiredError, SourceError
-from ingestr.sources.salesforce.answers import error_of, parse_errors, unreachable
+from ingestr.sources.salesforce.answers import error_of, is_about_the_org, is_html, parse_errors, unreachable
 from ingestr.sources.salesforce.config import (
     AccessToken,
     ClientCredentials,
@@ -112,7 +112,8 @@ def log_in(config: SalesforceConfig, http: httpx.Client) -> Session:
 
 def _post(http: httpx.Client, url: str, **content: object) -> httpx.Response:
     try:
-        return http.post(url, **content)  # type: ignore[arg-type]
+        # A login can be served twice; wrong ones are no transient answers, so nobody is locked out.
+        return http.post(url, **content, extensions={"repeatable": True})  # type: ignore[arg-type]
     except httpx.TransportError as error:
         raise unreachable(error, "logging in", urlsplit(url).hostname or "") from None
 
@@ -126,12 +127,14 @@ def _client_credentials(login: ClientCredentials, login_url: str, http: httpx.Cl
     answer = _post(http, f"{login_url}/services/oauth2/token", data=form, headers={"Accept": "application/json"})
     if answer.status_code != 200:
         raise _refused(answer, login_url)
+    if is_html(answer):
+        raise error_of(answer, _logging_in(login_url))
     try:
         body = answer.json()
         token, instance = str(body["access_token"]), str(body["instance_url"])
     except (ValueError, KeyError, TypeError):
         raise SourceError(
-            "logging in: the login host's answer holds no session", hint="check that the domain is your My Domain"
+            f"{_logging_in(login_url)}: the answer holds no session", hint="check that the domain is your My Domain"
         ) from None
     org_id = next((part for part in str(body.get("id", "")).split("/") if part.startswith("00D")), None)
     return Session(Secret(token), _checked_instance(instance, login_url), org_id)
@@ -158,10 +161,14 @@ _GRANT_HINTS = {
 }
 
 
+def _logging_in(login_url: str) -> str:
+    return f"logging in at {urlsplit(login_url).hostname}"
+
+
 def _refused(answer: httpx.Response, login_url: str) -> Exception:
     errors = parse_errors(answer)
-    if not errors or answer.status_code in (429, 502, 503, 504):
-        return error_of(answer, f"logging in at {urlsplit(login_url).hostname}")
+    if not errors or answer.status_code in (429, 502, 503, 504) or is_about_the_org(errors[0]):
+        return error_of(answer, _logging_in(login_url))
     error = errors[0]
     # invalid_grant is one code for many causes: its text alone tells them apart.
     hint = _GRANT_HINTS.get(error.message) or _HINTS.get(error.code) or "check the login in the source URI"
@@ -186,24 +193,29 @@ def _soap_login(login: UsernamePassword, login_url: str, http: httpx.Client) -> 
     )
     if answer.status_code != 200:
         raise _refused(answer, login_url)
+    if is_html(answer):
+        raise error_of(answer, _logging_in(login_url))
     try:
         root = ElementTree.fromstring(answer.content)  # noqa: S314 - the login host's own answer, over TLS
     except ElementTree.ParseError:
-        raise SourceError("logging in: the login host's answer is not SOAP", hint="check the domain") from None
+        raise SourceError(f"{_logging_in(login_url)}: the answer is not SOAP", hint="check the domain") from None
     texts = {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
     if texts.get("passwordExpired") == "true":
         raise AuthenticationError("login refused: the password has expired", hint="set a new one in Salesforce")
     if not texts.get("sessionId") or not texts.get("serverUrl"):
-        raise SourceError("logging in: the login host's answer holds no session")
-    server = urlsplit(texts["serverUrl"])
-    instance = _checked_instance(f"{server.scheme}://{server.netloc}", login_url)
+        raise SourceError(f"{_logging_in(login_url)}: the answer holds no session", hint="check the domain")
+    instance = _checked_instance(texts["serverUrl"], login_url)
     return Session(Secret(texts["sessionId"]), instance, texts.get("organizationId"))
 
 
 def _checked_instance(instance_url: str, login_url: str) -> str:
     """The instance as scheme and host, if a token may go there."""
-    parts = urlsplit(instance_url)
-    host, login_host = parts.hostname or "", urlsplit(login_url).hostname or ""
+    try:
+        parts = urlsplit(instance_url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise SourceError(f"{_logging_in(login_url)}: the instance that it names is no URL") from None
+    login_host = urlsplit(login_url).hostname or ""
     local = is_loopback(host) and is_loopback(login_host)
     trusted = parts.scheme == "https" and (host == login_host or host.endswith(_API_DOMAINS))
     if not (local or trusted):

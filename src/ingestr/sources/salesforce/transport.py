@@ -6,12 +6,15 @@ import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import tenacity
 import truststore
 
 from ingestr.core.clock import Clock
+from ingestr.errors import ConfigurationError
+from ingestr.sources.salesforce.config import is_loopback
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -38,18 +41,58 @@ def make_connections(*, trust_environment: bool) -> httpx.Client:
 
     Args:
         trust_environment: honour ``HTTPS_PROXY`` and its kin; off for this machine's own addresses.
+
+    Raises:
+        ConfigurationError: they name no proxy that could be used.
     """
     own_store = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
     context = ssl.create_default_context() if own_store else truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    return httpx.Client(verify=context, limits=limits, timeout=TIMEOUT, trust_env=trust_environment)
+    try:
+        return httpx.Client(verify=context, limits=limits, timeout=TIMEOUT, trust_env=trust_environment)
+    except (ValueError, ImportError, httpx.InvalidURL):
+        # Their values are not repeated: a proxy's URL may hold a password.
+        raise _unusable_proxy() from None
+
+
+def proxy_of(host: str) -> str | None:
+    """The proxy that the environment names for a host, as host and port; None where the way is direct."""
+    found = getproxies()
+    url = found.get("https") or found.get("all")
+    if not url or is_loopback(host) or proxy_bypass(host):
+        return None
+    try:
+        return _proxy_url(url).netloc.decode("ascii")
+    except httpx.InvalidURL:
+        return None
+
+
+def _proxy_url(text: str) -> httpx.URL:
+    return httpx.URL(text if "://" in text else f"http://{text}")
+
+
+def _unusable_proxy() -> ConfigurationError:
+    for kind, text in getproxies().items():
+        try:
+            scheme = _proxy_url(text).scheme if kind in ("http", "https", "all") else "http"
+        except httpx.InvalidURL:
+            scheme = ""
+        if scheme not in ("http", "https"):
+            return ConfigurationError(
+                f"{kind.upper()}_PROXY names no proxy that ingestr can use",
+                hint="write http://host:port (SOCKS is not spoken), or unset it",
+            )
+    return ConfigurationError(
+        "NO_PROXY cannot be read", hint="write hosts with commas between them, an IPv6 address as [::1]"
+    )
 
 
 class RetryTransport(httpx.BaseTransport):
     """Repeats requests that failed for a passing reason.
 
     Reading requests are repeated after any network error or transient answer. Others only when the server cannot have
-    acted on them: no connection was made, or it answered that it did not serve the request.
+    acted on them: no connection was made, or it answered that it did not serve the request. A request that is marked
+    ``extensions={"repeatable": True}`` may be served twice without harm, and is repeated after any transient failure.
 
     Bodies are read here, so that one cut short counts as a failure like any other, unless the request is marked
     ``extensions={"stream": True}``.
@@ -121,7 +164,9 @@ def _worth_repeating(request: httpx.Request, error: BaseException) -> bool:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, TransientAnswerError):
-        return request.method in ("GET", "DELETE", "PATCH") or error.response.status_code in (403, 420, 429, 503)
+        status = error.response.status_code
+        failed = status in (403, 420, 429, 503) or (status >= 400 and bool(request.extensions.get("repeatable")))
+        return request.method in ("GET", "DELETE", "PATCH") or failed
     return request.method in ("GET", "DELETE", "PATCH") and isinstance(
         error, httpx.TransportError | httpx.DecodingError
     )
