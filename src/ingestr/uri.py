@@ -1,11 +1,14 @@
 """Parses source and destination URIs; its errors never repeat what the URI holds, as that may be a secret."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ def parse_uri(text: str, *, role: str) -> Uri:
         ConfigurationError: no scheme, a repeated parameter, or a ``#`` that cuts the URI short.
     """
     scheme, separator, _ = text.partition("://")
-    if not separator or not scheme:
+    # Other text before the first :// may well be a secret, and is not taken for a scheme that could be repeated.
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise ConfigurationError(
             f"the {role} URI has no scheme",
             hint="a URI looks like salesforce://?access_token=…&domain=… or duckdb:///file.db",
@@ -48,6 +52,8 @@ def parse_uri(text: str, *, role: str) -> Uri:
     parameters: dict[str, Secret] = {}
     for name, value in pairs:
         if name in parameters:
-            raise ConfigurationError(f"the {role} URI gives the parameter {name!r} twice")
+            raise ConfigurationError(
+                f"the {role} URI gives a parameter twice", hint="URL-encode the values: an & within one is %26"
+            )
         parameters[name] = Secret(value)
     return Uri(scheme.lower(), parts.netloc, unquote(parts.path), parameters)

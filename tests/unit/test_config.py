@@ -45,7 +45,8 @@ def test_every_form_of_domain(domain: str, url: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "hint"),
     [
-        ("http://acme.my.salesforce.com", "https://"),
+        ("http://acme.my.salesforce.com", "https://acme.my.salesforce.com;"),
+        ("http://acme.my", "https://acme.my.salesforce.com;"),
         ("acme.lightning.force.com", "acme.my.salesforce.com"),
         ("ftp://acme.my.salesforce.com", "host"),
         ("acme my", "host"),
@@ -83,7 +84,10 @@ def test_the_three_logins() -> None:
         ("salesforce://?username=S3CRET&domain=login", "lacks password"),
         ("salesforce://?client_id=S3CRET&domain=login", "lacks client_secret"),
         ("salesforce://?grant_type=client_credentials&client_secret=S3CRET&domain=login", "lacks client_id"),
-        ("salesforce://?access_token=S3CRET&domain=login&colour=blue", "unknown parameter: colour"),
+        ("salesforce://?access_token=S3CRET&domain=login&colour=blue", "1 unknown parameter$"),
+        ("salesforce://?password=p&S3CRET=x&S3CRET2=y&domain=login", "2 unknown parameters$"),
+        ("S3CRET=x&domain=https://acme.my", "no scheme"),
+        ("salesforce://?S3CRET=x&S3CRET=y&domain=login", "twice"),
         ("salesforce://?access_token=S3CRET&client_id=x&domain=login", "mixes logins"),
         ("salesforce://?domain=login", "no login"),
         ("salesforce://?access_token=&domain=login", "no login"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ingestr.core.secret import Secret
+from ingestr.core.wording import counted
 from ingestr.errors import ConfigurationError
 
 _FORMS = (
@@ -91,7 +92,8 @@ def login_url(domain: str) -> str:
         )
     if scheme.lower() == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"http://{host} would send credentials unencrypted", hint=f"write https://{host}; http:// is for loopback"
+            f"http://{host} would send credentials unencrypted",
+            hint=f"write https://{_whole(host)}; http:// is for loopback",
         )
     for suffix in _UI_HOSTS:
         if host.endswith(suffix):
@@ -99,10 +101,16 @@ def login_url(domain: str) -> str:
             raise ConfigurationError(
                 f"{host} is a host for browsers, not for the API", hint=f"use domain={name}.my.salesforce.com"
             )
-    if not separator and port is None and not is_loopback(host) and not re.search(r"\.(com|mil|cn|net|org)$", host):
-        host += ".salesforce.com"
+    if not separator and port is None:
+        host = _whole(host)
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme.lower()}://{shown}" + (f":{port}" if port else "")
+
+
+def _whole(host: str) -> str:
+    """``acme.my`` as the host that it is short for."""
+    short = not is_loopback(host) and not re.search(r"\.(com|mil|cn|net|org)$", host)
+    return f"{host}.salesforce.com" if short else host
 
 
 def parse_config(authority: str, path: str, parameters: Mapping[str, Secret]) -> SalesforceConfig:
@@ -115,10 +123,12 @@ def parse_config(authority: str, path: str, parameters: Mapping[str, Secret]) ->
         raise ConfigurationError(
             "the Salesforce URI has a host or path", hint="everything is a parameter: salesforce://?domain=…"
         )
-    known = {"domain", *_SELECTORS, *(name for need, may in _LOGINS.values() for name in need + may)}
-    if unknown := sorted(set(parameters) - known):
+    known = ["domain", *_SELECTORS, *(name for need, may in _LOGINS.values() for name in need + may)]
+    if unknown := len(set(parameters) - set(known)):
+        # They are not named: after an & that is not URL-encoded, a part of a secret looks like a parameter.
         raise ConfigurationError(
-            f"the Salesforce URI has an unknown parameter: {', '.join(unknown)}", hint=f"it takes {_FORMS}"
+            f"the Salesforce URI has {counted(unknown, 'unknown parameter')}",
+            hint=f"it takes {', '.join(known)}; an & within a value is written %26",
         )
     given = {name: value for name, value in parameters.items() if value.reveal()}
     kind = _login_kind(given)
