@@ -1,11 +1,15 @@
 """The Python interface: the same names and defaults as the command line."""
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 
 from ingestr import pipeline
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
+from ingestr.errors import IngestrError
 from ingestr.options import IngestOptions, ReadOptions, make_options
 from ingestr.progress import open_progress
 from ingestr.result import IngestResult
@@ -54,7 +58,7 @@ def ingest(
         primary_key: columns that identify a row; the Id if empty.
         sql_exclude_columns: columns that are not even downloaded.
         sql_limit: at most this many rows.
-        page_size: rows a page, where Salesforce lets us choose.
+        page_size: rows a page: REST takes 200 to 2,000 of it, Bulk all where Salesforce lets us choose.
         extract_parallelism: pages in flight at once.
         schema_naming: ``default`` (snake_case) or ``direct``.
         deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
@@ -72,35 +76,12 @@ def ingest(
     Raises:
         IngestrError: see ``ingestr.errors`` for the tree.
     """
-    options = make_options(
-        IngestOptions,
-        source_uri=source_uri,
-        source_table=source_table,
-        dest_uri=dest_uri,
-        dest_table=dest_table,
-        full_refresh=full_refresh,
-        interval_start=interval_start,
-        interval_end=interval_end,
-        incremental_key=incremental_key,
-        primary_key=primary_key,
-        sql_exclude_columns=sql_exclude_columns,
-        sql_limit=sql_limit,
-        page_size=page_size,
-        extract_parallelism=extract_parallelism,
-        schema_naming=schema_naming,
-        no_load_timestamp=no_load_timestamp,
-        deletes=deletes,
-        refresh_formulas=refresh_formulas,
-        schema_contract=schema_contract,
-        quarantine_limit=quarantine_limit,
-        api_budget=api_budget,
-        pipelines_dir=pipelines_dir,
-        progress=progress,
-        debug=debug,
-    )
+    given = {name: value for name, value in locals().items() if name != "yes"}
     clock = SystemClock()
-    with open_progress(options.progress, clock) as shown:
-        return pipeline.run(options, clock=clock, progress=shown, in_process=True)
+    with _in_python():
+        options = make_options(IngestOptions, **given)
+        with open_progress(options.progress, clock) as shown:
+            return pipeline.run(options, clock=clock, progress=shown, in_process=True)
 
 
 def read(
@@ -124,17 +105,25 @@ def read(
     Raises:
         IngestrError: now for what is wrong with the request, while reading for what goes wrong then.
     """
-    options = make_options(
-        ReadOptions,
-        source_uri=source_uri,
-        source_table=source_table,
-        interval_start=interval_start,
-        interval_end=interval_end,
-        incremental_key=incremental_key,
-        sql_exclude_columns=sql_exclude_columns,
-        sql_limit=sql_limit,
-        page_size=page_size,
-        extract_parallelism=extract_parallelism,
-        schema_naming=schema_naming,
-    )
-    return pipeline.read(options, clock=SystemClock())
+    given = dict(locals())
+    with _in_python():
+        return pipeline.read(make_options(ReadOptions, **given), clock=SystemClock())
+
+
+_PARAMETERS = {f"--{name.replace('_', '-')}": name for name in inspect.signature(ingest).parameters}
+_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
+
+
+@contextmanager
+def _in_python() -> Iterator[None]:
+    """Errors name parameters as Python spells them: ``source_uri`` for ``--source-uri``."""
+    try:
+        yield
+    except IngestrError as error:
+        error.args = (_spelled(str(error)),)
+        error.hint = error.hint and _spelled(error.hint)
+        raise
+
+
+def _spelled(text: str) -> str:
+    return _FLAG.sub(lambda flag: _PARAMETERS.get(flag[0], flag[0]), text)

@@ -1,6 +1,8 @@
 """What a user may ask of one run, checked before any network call."""
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -22,6 +24,16 @@ class ProgressMode(StrEnum):
     JSON = "json"
 
 
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?", re.ASCII)
+_SOURCE_TABLE = re.compile(r"\s*(custom:)?\s*(\w*)\s*", re.IGNORECASE | re.ASCII)
+
+
+def default_table(source_table: str) -> str:
+    """The table's name at the destination where the user gives none: the source table's, without ``custom:``."""
+    found = _SOURCE_TABLE.fullmatch(source_table)
+    return found[2] if found else source_table
+
+
 def parse_instant(text: str | date | None, *, option: str, end: bool = False) -> datetime | None:
     """Read ``2023-01-31``, ``2023-01-31T15:00:00`` or ``2023-01-31 15:00:00`` with optional fraction and offset.
 
@@ -30,7 +42,7 @@ def parse_instant(text: str | date | None, *, option: str, end: bool = False) ->
     last as an end.
 
     Raises:
-        ConfigurationError: the text is no date, or lies outside the years 1700 to 4000 that Salesforce knows.
+        ConfigurationError: it is no date, or lies outside the years 1700 to 4000 that Salesforce knows.
     """
     if text is None:
         return None
@@ -41,6 +53,9 @@ def parse_instant(text: str | date | None, *, option: str, end: bool = False) ->
         elif isinstance(text, date):
             moment, whole_day = datetime(text.year, text.month, text.day), True
         else:
+            # fromisoformat takes weeks and days of the year too, whose ends nobody would know.
+            if not isinstance(text, str) or not _INSTANT.fullmatch(text.strip()):
+                raise ValueError(text)
             moment = datetime.fromisoformat(text.strip())
             whole_day = len(text.strip()) <= len("2023-01-31")
     except ValueError:
@@ -77,8 +92,7 @@ class ReadOptions:
     api_budget: ApiBudget | None = None
 
     def __post_init__(self) -> None:
-        if not (self.source_table or "").strip():
-            raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
+        self._check_source_table()
         for name, least in (("sql_limit", 1), ("page_size", 1), ("extract_parallelism", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -88,6 +102,20 @@ class ReadOptions:
                 f"--interval-start {self.interval_start:%Y-%m-%dT%H:%M:%SZ} is after "
                 f"--interval-end {self.interval_end:%Y-%m-%dT%H:%M:%SZ}",
                 hint="swap them; both ends are inclusive",
+            )
+
+    def _check_source_table(self) -> None:
+        if not (self.source_table or "").strip():
+            raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
+        found = _SOURCE_TABLE.fullmatch(self.source_table)
+        if found is None:
+            raise ConfigurationError(
+                f"--source-table {self.source_table!r} cannot be an object's API name",
+                hint="names hold letters, digits and _: account, say, or custom:My__Object__c",
+            )
+        if not found[2]:
+            raise ConfigurationError(
+                "--source-table custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c"
             )
 
     @property
@@ -135,12 +163,17 @@ class IngestOptions(ReadOptions):
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ingestr" / "pages"
 
 
+_URIS = {"source_uri": "SOURCE_URI", "dest_uri": "DESTINATION_URI"}
 _ENUMS: dict[str, type[StrEnum]] = {
     "schema_naming": SchemaNaming,
     "progress": ProgressMode,
     "deletes": Deletes,
     "schema_contract": SchemaContract,
 }
+_COUNTS = ("sql_limit", "page_size", "extract_parallelism", "quarantine_limit")
+_FLAGS = ("full_refresh", "no_load_timestamp", "refresh_formulas", "debug")
+_TEXTS = ("source_table", "dest_table", "incremental_key", "pipelines_dir")
+_LISTS = ("sql_exclude_columns", "primary_key")
 _Options = TypeVar("_Options", bound="ReadOptions")
 
 
@@ -150,14 +183,8 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
     Raises:
         ConfigurationError: a value that is not what its option takes.
     """
-    for name in ("source_uri", "dest_uri"):
-        if name in given:
-            if not isinstance(given[name], str) or not given[name]:
-                variable = {"source_uri": "SOURCE_URI", "dest_uri": "DESTINATION_URI"}[name]
-                raise ConfigurationError(
-                    f"--{name.replace('_', '-')} is missing", hint=f"or set {variable}; see: ingestr example-uris"
-                )
-            given[name] = Secret(given[name])
+    _check_kinds(given)
+    given |= {name: _uri(name, given[name]) for name in _URIS if name in given}
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
     if given.get("api_budget") is not None:
@@ -169,14 +196,49 @@ def make_options(kind: type[_Options], **given: Any) -> _Options:
             except ValueError:
                 known = ", ".join(enum)
                 raise ConfigurationError(
-                    f"--{name.replace('_', '-')} does not know {given[name]!r}", hint=f"one of: {known}"
+                    f"{_flag(name)} does not know {given[name]!r}", hint=f"one of: {known}"
                 ) from None
-    for name in ("sql_exclude_columns", "primary_key"):
+    for name in _LISTS:
         if name in given:
             value = given[name] or ()
             names = [value] if isinstance(value, str) else value
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
     return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _uri(name: str, value: object) -> Secret:
+    if not value:
+        raise ConfigurationError(f"{_flag(name)} is missing", hint=f"or set {_URIS[name]}; see: ingestr example-uris")
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{_flag(name)} must be a text, not {type(value).__name__}")
+    return Secret(value)
+
+
+def _check_kinds(given: Mapping[str, Any]) -> None:
+    """Refuse what is of another kind than its option, and a URI where none belongs, as it holds secrets."""
+    for name, value in given.items():
+        if name in _URIS or value is None:
+            continue
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(part, str) and "://" in part for part in parts):
+            raise ConfigurationError(
+                f"{_flag(name)} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"
+            )
+        if name in _COUNTS and (not isinstance(value, int) or isinstance(value, bool)):
+            wanted = "a whole number"
+        elif name in _FLAGS and not isinstance(value, bool):
+            wanted = "true or false"
+        elif name in _TEXTS and not isinstance(value, str):
+            wanted = "a text"
+        elif name in _LISTS and not all(isinstance(part, str) for part in parts):
+            wanted = "a list of names"
+        else:
+            continue
+        raise ConfigurationError(f"{_flag(name)} must be {wanted}, not {value!r}")
 
 
 def _parse_budget(text: str) -> ApiBudget:
