@@ -5,15 +5,18 @@ Classes are named as text and imported when asked for, so that a missing driver 
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.secret import Secret
-from ingestr.destinations.base import Destination
 from ingestr.errors import ConfigurationError
-from ingestr.sources.base import Source
 from ingestr.uri import parse_uri
+
+if TYPE_CHECKING:
+    # What they import is heavy, and the names of the schemes need none of it.
+    from ingestr.destinations.base import Destination
+    from ingestr.sources.base import Source
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def _load(entries: dict[str, Entry], scheme: str, role: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def open_source(uri: Secret, clock: Clock, budget: ApiBudget | None = None) -> Source:
+def open_source(uri: Secret, clock: Clock, budget: ApiBudget | None = None) -> "Source":
     """The source that a URI names; connects to nothing yet.
 
     Args:
@@ -64,7 +67,7 @@ def open_source(uri: Secret, clock: Clock, budget: ApiBudget | None = None) -> S
     return source
 
 
-def open_destination(uri: Secret, *, in_process: bool) -> Destination:
+def open_destination(uri: Secret, *, in_process: bool) -> "Destination":
     """The destination that a URI names; connects to nothing yet.
 
     Args:
