@@ -2,10 +2,19 @@
 # Copies two tables of a simulated org into sf.db, changes nothing, runs again, and looks at the result.
 # BIN is the folder of the environment's programs.
 set -eu
-port=${PORT:-18080}
-talk=$(mktemp)
 
-"$BIN/ingestr" simulate --port "$port" --rows 1000 2>"$talk" &
+# Nothing of the user's own settings counts here: no real org is read.
+for name in $(env | sed -n 's/^\(INGESTR_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+unset SOURCE_URI DESTINATION_URI
+if [ -e sf.db ]; then
+  old=sf.db.$(date +%Y%m%d%H%M%S)
+  mv sf.db "$old"
+  if [ -e sf.db.wal ]; then mv sf.db.wal "$old.wal"; fi
+  echo "The sf.db that was here is $old now."
+fi
+
+talk=$(mktemp)
+"$BIN/ingestr" simulate --port 0 --rows 1000 2>"$talk" &
 org=$!
 trap 'kill $org 2>/dev/null; rm -f "$talk"' EXIT INT TERM
 until grep -q 'client credentials' "$talk"; do
@@ -22,7 +31,7 @@ run() {
   "$BIN/ingestr" ingest "$@"
 }
 
-echo "A simulated Salesforce org listens on port $port; SOURCE_URI and DESTINATION_URI are set."
+sed -n 's/ (seed.*/; SOURCE_URI and DESTINATION_URI are set./p' "$talk"
 run --source-table account --dest-table public.account
 run --source-table custom:My__Community_Group__c --dest-table public.community_group
 echo

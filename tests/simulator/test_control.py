@@ -205,7 +205,7 @@ def test_the_command_serves_until_interrupted(ending: str, tmp_path: Path) -> No
         ]
         assert httpx.get(f"{url}/services/data/", verify=CONTEXT).status_code == 200
         process.send_signal(signal.Signals[ending])
-        assert process.stderr.read() == "Stopped.\n"
+        assert process.stderr.read() == "stopped\n"
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@
 from ingestr.simulator.command import serve, source_uris
 from ingestr.simulator.faults import Fault
 from ingestr.simulator.org import SimulatedOrg
+from ingestr.simulator.server import PortError
 from ingestr.simulator.wire import Request
 
-__all__ = ["Fault", "Request", "SimulatedOrg", "serve", "source_uris"]
+__all__ = ["Fault", "PortError", "Request", "SimulatedOrg", "serve", "source_uris"]

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from urllib.parse import quote, urlencode
 
 from ingestr.simulator.org import SimulatedOrg
@@ -53,17 +54,14 @@ def serve(
     if threading.current_thread() is threading.main_thread():
         # Ended by a supervisor or by Ctrl-C: the same clean end, with nothing left on the disk.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    org = SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy)
     try:
-        if prepare is not None:
-            prepare(org)
-        _introduce(org, seed)
-        org.run()
+        with closing(SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy)) as org:
+            if prepare is not None:
+                prepare(org)
+            _introduce(org, seed)
+            org.run()
     except KeyboardInterrupt:
-        pass
-    finally:
-        org.close()
-        sys.stderr.write("Stopped.\n")
+        sys.stderr.write("stopped\n")
 
 
 def _introduce(org: SimulatedOrg, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Knows how an ASGI application is put behind a socket, in a thread or in the foreground; must not know the org."""
+"""Knows how an ASGI application is put behind a socket, in a thread of its own; must not know the org."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import socket
 import threading
 import time
-from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,6 +15,7 @@ from ingestr.simulator.tunnel import Certificates
 
 _START_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
+_LOOK_EVERY = 1.0
 # Longer than the platform allows, so that the org itself can say 414 and 431.
 _LONGEST_HEAD = 1 << 20
 
@@ -39,10 +39,6 @@ class _Uvicorn(uvicorn.Server):
         if not self.should_exit:
             await self._told.wait()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self.tell()
-
     def tell(self) -> None:
         """End the main loop, from any thread."""
         self.should_exit = True
@@ -63,17 +59,25 @@ class _Uvicorn(uvicorn.Server):
             task.cancel()
 
 
+class PortError(OSError):
+    """The port is taken, or not ours to take."""
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free."""
+    """Return a listening socket; port 0 takes any that is free.
+
+    Raises:
+        PortError: that cannot be done.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends small writes at once only on sockets that say they are TCP; without that every answer waits 40 ms.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise PortError(f"port {port} of {host}: {error.strerror}") from error
     sock.listen(512)
     return sock
 
@@ -123,5 +127,9 @@ class Server:
         self._sock.close()
 
     def run(self) -> None:
-        """Serve in the foreground until interrupted."""
-        self._server.run(sockets=[self._sock])
+        """Serve until the main thread, which only waits, is interrupted."""
+        self.start()
+        forever = threading.Event()
+        while self._thread is not None and self._thread.is_alive():
+            # Not join: a join that is interrupted takes the thread for ended.
+            forever.wait(_LOOK_EVERY)
