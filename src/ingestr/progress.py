@@ -4,10 +4,11 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, TextIO
 
 from ingestr.core.clock import Clock
+from ingestr.core.wording import counted
 from ingestr.options import ProgressMode
 
 log = logging.getLogger("ingestr")
@@ -66,7 +67,7 @@ class LogProgress(SilentProgress):
             rate = self._rows / (now - self._began)
             self.say(
                 {"event": "progress", "rows": self._rows, "rows_per_second": round(rate)},
-                f"{self._rows:,} rows, {rate:,.0f} a second",
+                f"{counted(self._rows, 'row')}, {rate:,.0f} a second",
             )
 
     def say(self, event: dict[str, Any], text: str) -> None:
@@ -75,12 +76,22 @@ class LogProgress(SilentProgress):
 
 
 class JsonProgress(LogProgress):
-    """The same as JSON lines on stdout."""
+    """The same as JSON lines on stdout; a load does not fail because nobody reads them any more."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._heard = sys.stdout is not None
 
     def say(self, event: dict[str, Any], text: str) -> None:
         """Say one thing."""
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        if not self._heard:
+            return
+        try:
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            self._heard = False
+            log.warning("progress cannot be printed any more, and the run goes on: %s", error)
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
@@ -109,7 +120,26 @@ class BarProgress(SilentProgress):
         if now - self._drawn >= _DRAW_EVERY:
             self._drawn = now
             rate = self._rows / max(now - self._began, 0.001)
-            self._status.update(f"{self._text}: {self._rows:,} rows, {rate:,.0f} a second")
+            self._status.update(f"{self._text}: {counted(self._rows, 'row')}, {rate:,.0f} a second")
+
+
+class _Lenient:
+    """A terminal that may go away while the run goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
@@ -117,10 +147,12 @@ def open_progress(mode: ProgressMode, clock: Clock) -> Iterator[Progress]:
     """The progress of a mode; without a terminal, ``interactive`` is ``log``."""
     if mode is ProgressMode.JSON:
         yield JsonProgress(clock)
-    elif mode is ProgressMode.INTERACTIVE and sys.stderr.isatty():
+    elif mode is ProgressMode.INTERACTIVE and sys.stderr is not None and sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
 
-        with Console(stderr=True).status("starting") as status:
+        # While the line lives, what is written to stderr goes through its console and above it: the log too.
+        terminal: Any = _Lenient(sys.stderr)
+        with Console(file=terminal).status("starting") as status:
             yield BarProgress(clock, status)
     else:
         yield LogProgress(clock)

@@ -13,7 +13,7 @@ import pytest
 
 import ingestr
 from ingestr.simulator import Fault, SimulatedOrg
-from support import assert_same, claim_huge, command, expected, loaded, query, source_uri, table_names
+from support import JSON_HEADERS, assert_same, claim_huge, command, expected, loaded, query, source_uri, table_names
 
 
 def arguments(org: SimulatedOrg, database: Path, table: str = "account", login: str = "client") -> list[str]:
@@ -50,6 +50,59 @@ def test_help_imports_no_driver(tmp_path: Path) -> None:
     code = f"import sys; from ingestr.cli import app; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_examples_import_no_driver(tmp_path: Path) -> None:
+    """example-uris prints text: it loads nothing heavy either."""
+    heavy = "('duckdb', 'pyarrow', 'httpx', 'sqlglot')"
+    code = f"import sys; import ingestr.registry; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        (["ingest", "--nonsense"], "no such option: --nonsense", "ingestr ingest --help"),
+        (["ingest", "--source-uri"], "option '--source-uri' requires an argument", "ingestr ingest --help"),
+        (["ingset"], "no such command 'ingset'", "ingestr --help"),
+        (["salesforce://S3CRET"], "a URI stands where none is taken", "ingestr --help"),
+        (["example-uris", "S3CRET"], "1 argument without an option before it", "ingestr example-uris --help"),
+        (["simulate", "--port", "many"], "invalid value for '--port'", "ingestr simulate --help"),
+    ],
+)
+def test_a_mistyped_command_is_one_line_and_a_hint(tmp_path: Path, words: list[str], error: str, hint: str) -> None:
+    """What the parser refuses looks like every other error, and repeats no argument that may be a secret."""
+    done = command(*words, cwd=tmp_path)
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"error: {error}")
+    assert second == f"hint: {hint}"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "S3CRET" not in done.stderr
+
+
+def test_one_row_is_one_row(shared_org: SimulatedOrg, database: Path) -> None:
+    """Numbers and their nouns agree."""
+    done = command(*arguments(shared_org, database), "--sql-limit", "1", cwd=database.parent)
+    assert "public.t: 1 row of Account read by REST" in done.stdout
+
+
+def test_debug_shows_where_an_error_came_from(shared_org: SimulatedOrg, database: Path) -> None:
+    """With --debug an expected error has its traceback, under a line that says so."""
+    done = command(*arguments(shared_org, database, "acount"), "--debug", cwd=database.parent)
+    assert re.search(r"^[\d-]{10} [\d:,]{12} where the error came from:\nTraceback", done.stderr, re.MULTILINE)
+    assert not re.search(r"^[\d-]{10} [\d:,]{12} *$", done.stderr, re.MULTILINE)
+    assert done.stderr.splitlines()[-2].startswith("error: unknown table 'acount'")
+
+
+def test_an_error_is_one_line(org: SimulatedOrg, database: Path) -> None:
+    """Line breaks in Salesforce's texts do not break the line of an error."""
+    body = json.dumps([{"errorCode": "MALFORMED_QUERY", "message": "\nSELECT Id\n       ^\r\nERROR at Row:1"}])
+    org.faults.add(Fault(method="GET", path="/query", times=None, status=400, headers=JSON_HEADERS, body=body))
+    done = command(*arguments(org, database, "contact"), cwd=database.parent)
+    assert done.returncode == 4
+    lines = [line for line in done.stderr.splitlines() if "SELECT" in line or "ERROR" in line]
+    assert lines == ["error: reading Contact: MALFORMED_QUERY: SELECT Id ^ ERROR at Row:1"]
 
 
 def test_a_run_prints_its_result(shared_org: SimulatedOrg, database: Path) -> None:
@@ -117,11 +170,35 @@ BAD_INPUT = [
     (["--page-size", "many"], 2, "--page-size"),
     (["--nonsense"], 2, "nonsense"),
     (["--progress", "dance"], 2, "dance"),
-]
+    (["--source-table", "custom:"], 2, "lacks the object's API name"),
+    (["--source-table", "a.b.c"], 2, "--source-table 'a.b.c' cannot be an object's API name"),
+    (["--source-table", "AccountChangeEvent"], 2, "read Account itself"),
+    (["--source-table", "AggregateResult"], 2, "grouped answers"),
+    (["--source-table", "UserRecordAccess"], 4, "--sql-exclude-columns"),
+    (["--source-table", "custom:xyzzy"], 2, "may lack the permission to see the object"),
+    (["--source-table", "qqqqq"], 2, "may lack the permission to see the object"),
+    (["--interval-start", "2023-W05"], 2, "is not a date"),
+    (["--source-uri", "http://acme.my"], 2, "no source is known for http://"),
+    (["--source-uri", "salesforce://?access_token=S3CRET&domain=http://acme.my"], 2, "https://acme.my.salesforce.com"),
+    (["--source-uri", "access_token=S3CRET&domain=https://acme.my"], 2, "no scheme"),
+    (["--source-uri", "salesforce://?access_token=a&S3CRET=b&domain=login"], 2, "1 unknown parameter\n"),
+    *(
+        (["--" + option, "salesforce://?access_token=S3CRET&domain=login"], 2, f"--{option} holds a URI")
+        for option in (
+            "source-table", "dest-table", "interval-start", "interval-end", "incremental-key", "primary-key",
+            "sql-exclude-columns", "schema-naming", "deletes", "schema-contract", "api-budget", "pipelines-dir",
+            "progress",
+        )
+    ),
+    (["--page-size", "salesforce://S3CRET"], 2, "--page-size"),
+    (["salesforce://S3CRET"], 2, "1 argument without an option before it"),
+    (["S3CRET", "S3CRET"], 2, "2 arguments without an option before it"),
+    (["--salesforce://S3CRET"], 2, "a URI stands where none is taken"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("extra", "code", "words"), BAD_INPUT, ids=[" ".join(e) for e, _, _ in BAD_INPUT])
-@pytest.mark.parametrize("debug", [False])
+@pytest.mark.parametrize("debug", [False, True])
 def test_bad_input_gets_a_clear_line_and_a_hint(
     shared_org: SimulatedOrg, database: Path, extra: list[str], code: int, words: str, debug: bool
 ) -> None:
@@ -137,7 +214,9 @@ def test_bad_input_gets_a_clear_line_and_a_hint(
         assert secret not in done.stderr
     if not debug:
         assert "Traceback" not in done.stderr
-        assert done.stderr.count("error: ") == 1 or "Error" in done.stderr
+        assert len(re.findall(r"^error: ", done.stderr, re.MULTILINE)) == 1
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith(("hint: ", "error: ")), done.stderr
 
 
 @pytest.mark.parametrize("login", ["client", "token", "password"])
