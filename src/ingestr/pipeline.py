@@ -23,7 +23,7 @@ from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.loading import Run, Written, fill, merge_rows, write
-from ingestr.options import IngestOptions, ReadOptions
+from ingestr.options import IngestOptions, ReadOptions, default_table
 from ingestr.progress import Progress
 from ingestr.quarantine import Quarantine
 from ingestr.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
@@ -55,8 +55,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
         closing(open_source(options.source_uri, clock, options.api_budget)) as source,
     ):
-        default_table = options.source_table.removeprefix("custom:")
-        target = parse_table(options.dest_table or default_table, destination.default_schema)
+        target = parse_table(options.dest_table or default_table(options.source_table), destination.default_schema)
         destination.connect()
         progress.phase(f"asking Salesforce about {options.source_table}")
         stream = source.stream(options.source_table)

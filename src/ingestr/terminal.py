@@ -61,14 +61,17 @@ def print_out(text: str) -> None:
 
 
 def interruptible() -> None:
-    """From now on Ctrl-C and SIGTERM are a KeyboardInterrupt, so that what is open is closed."""
+    """From now on the first Ctrl-C or SIGTERM is a KeyboardInterrupt, so that what is open is closed."""
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        # Whatever passes signals on may send several: the second would break into the closing.
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+    for number in numbers:
+        signal.signal(number, interrupt)
 
 
 def open_streams() -> None:

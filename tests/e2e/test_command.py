@@ -266,7 +266,10 @@ def test_an_interrupt_leaves_the_target_as_it_was(org: SimulatedOrg, database: P
     before = loaded(database)
     process = start_slow(org, database)
     began = time.monotonic()
-    process.send_signal(number)
+    # Whatever passes signals on may send several.
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.01)
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 10
     assert process.returncode == 130, err
