@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from urllib.parse import quote, urlencode
 
 from ingestr.simulator.org import SimulatedOrg
@@ -55,7 +54,7 @@ def serve(
         # Ended by a supervisor or by Ctrl-C: the same clean end, with nothing left on the disk.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with closing(SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy)) as org:
+        with SimulatedOrg(rows=rows, seed=seed, port=port, host=host, tls=tls, proxy=proxy) as org:
             if prepare is not None:
                 prepare(org)
             _introduce(org, seed)

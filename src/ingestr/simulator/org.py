@@ -77,9 +77,7 @@ class SimulatedOrg(OrgState):
         self.store.close()
 
     def run(self) -> None:
-        """Serve in the foreground until interrupted."""
-        if self._proxy is not None:
-            self._proxy.start()
+        """Wait in the foreground until interrupted, while the org, once started, serves."""
         self._server.run()
 
     @property

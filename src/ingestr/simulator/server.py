@@ -109,10 +109,12 @@ class Server:
 
     def start(self) -> None:
         """Serve from a thread; return when requests are taken."""
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._sock]}, name="simulated-org", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        # Known only now: a start that is interrupted leaves nothing to wait for.
+        self._thread = thread
         deadline = time.monotonic() + _START_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
@@ -127,8 +129,7 @@ class Server:
         self._sock.close()
 
     def run(self) -> None:
-        """Serve until the main thread, which only waits, is interrupted."""
-        self.start()
+        """Serve, once started, until the main thread, which only waits, is interrupted."""
         forever = threading.Event()
         while self._thread is not None and self._thread.is_alive():
             # Not join: a join that is interrupted takes the thread for ended.
