@@ -283,7 +283,7 @@ def _check_foreign(one: Run, load: Load, current: pa.Schema) -> None:
     Raises:
         ConfigurationError: a key column of the target holds another type than the source's keys.
     """
-    types = {name.lower(): field.type for field in current for name in [field.name]}
+    types = {field.name.lower(): field.type for field in current}
     for change in diff(current, load.staged):
         if not isinstance(change, WidenColumn):
             continue

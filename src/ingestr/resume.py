@@ -107,9 +107,7 @@ class Resumption:
 
         def remember(token: str) -> None:
             self._token = token
-            kept = _Kept(wanted, upper, token, committed=False)
-            row = {**asdict(kept), "source_object": self._stream.source_object, "begun_at": self._began}
-            self._destination.execute(_READS.replace(self._target, [row]))
+            self._destination.execute(self._keep(_Kept(wanted, upper, token, committed=False)))
             self._destination.commit()
 
         return Checkpoint(self._token, self._folder, remember)
@@ -118,7 +116,9 @@ class Resumption:
         """Statements for the load's transaction: with it, what was kept is of no use any more."""
         if self._token is None:
             return []
-        kept = _Kept("", self._began, self._token, committed=True)
+        return self._keep(_Kept("", self._began, self._token, committed=True))
+
+    def _keep(self, kept: _Kept) -> Statements:
         row = {**asdict(kept), "source_object": self._stream.source_object, "begun_at": self._began}
         return _READS.replace(self._target, [row])
 
