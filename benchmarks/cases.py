@@ -4,7 +4,6 @@ Every way gets a turn before the next turn begins, since the machine's speed dri
 of two runs of one turn.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from clients import environment
 from measure import Cost, Org, count_rows, run
-from ways import PROGRAM, WAYS, Command, available, command, old_program, ours
+from ways import WAYS, Command, available, command, old_program, ours, own_program
 
 CHANGES, DELETES = 10_000, 1_000
 # Small pages: what several in flight can save is waiting, and with large ones two cores have more to do than to wait.
@@ -161,7 +160,7 @@ def _network(turns: Turns, org: Org) -> None:
 
 def _ask_for_help(turns: Turns) -> None:
     """The command says what it can do."""
-    programs = {"ours": (PROGRAM, dict(os.environ))}
+    programs = {"ours": (own_program(), environment())}
     if "old" in turns.ways:
         programs["old"] = (old_program(), environment())
     with _folder() as folder:

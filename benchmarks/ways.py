@@ -1,7 +1,6 @@
 """Knows the ways to get an object into DuckDB and how each is started; not what is measured, nor how often."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from clients import UnavailableError, environment, python_client, reaching
+from clients import PROGRAMS, UnavailableError, do, environment, installed, python_client, reaching
 from measure import HERE, Org
 
 OLD_INGESTR, SIMPLE_SALESFORCE, PANDAS = "0.14.155", "1.12.10", "3.1.1"
 DLT, REQUESTS = "1.31.0", "2.34.2"
 # Packages that the old release pins refuse Python 3.13.
 _OLD_PYTHONS = ("3.12", "3.11")
-PROGRAM = str(Path(sys.executable).parent / "ingestr")
 _TEXT_TYPES = frozenset(
     {"id", "reference", "string", "textarea", "picklist", "multipicklist", "combobox", "email", "phone", "url"}
 )
@@ -63,7 +61,7 @@ def ours(org: Org, table: str, *options: str) -> Command:
     login = urlencode({"access_token": org.door["access_token"], "domain": org.door["url"]}, quote_via=quote)
     source = ["--source-uri", f"salesforce://?{login}", "--source-table", table]
     target = ["--dest-uri", "duckdb:///data.db", "--dest-table", "public.t"]
-    return Command([PROGRAM, "ingest", *source, *target, *options], os.environ)
+    return Command([own_program(), "ingest", *source, *target, *options], environment())
 
 
 def command(way: str, org: Org, table: str, object_name: str, folder: Path) -> Command:
@@ -98,6 +96,20 @@ def python(way: str) -> str:
         parts = (engine, f"pyarrow=={version('pyarrow')}", f"requests=={REQUESTS}")
         return str(python_client("dlt[duckdb]", DLT, beside=parts) / "python")
     return sys.executable
+
+
+@cache
+def own_program() -> str:
+    """Return this tree's program beside what it needs and nothing else: what else is installed may be imported too."""
+    needs = [f"{name}=={version(name)}" for name in ("duckdb", "httpx", "isal", "pyarrow", "sqlglot", "typer")]
+
+    def install(folder: Path) -> None:
+        do([sys.executable, "-m", "venv", str(folder)])
+        pip = [str(folder / PROGRAMS / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+        do([*pip, "install", f"--editable={HERE.parent}", *needs])
+
+    label = "-".join(["ingestr-itself", *(each.replace("==", "-") for each in needs)])
+    return str(installed(label, f"{PROGRAMS}/ingestr", install) / PROGRAMS / "ingestr")
 
 
 @cache

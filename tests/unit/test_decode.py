@@ -1,8 +1,9 @@
 """Decoding: text is never altered, types are never guessed, and CSV and JSON give the same table."""
 
+import gzip
 import json
 from datetime import UTC, date, datetime, time
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
-from ingestr.sources.salesforce.decode import decode_csv, decode_json, loads_as_text
+from ingestr.sources.salesforce import decode
+from ingestr.sources.salesforce.body import check, open_text
+from ingestr.sources.salesforce.decode import decode_csv, decode_csv_in_parts, decode_json, loads_as_text
+from ingestr.sources.salesforce.spool import RawPage
 from ingestr.sources.salesforce.types import ARROW_TYPES
 
 
@@ -183,3 +187,71 @@ def test_csv_and_json_give_the_same_table(rows: list[dict[str, Any]]) -> None:
     expected = pa.Table.from_pylist([{**row, "s": row["s"] or None} for row in rows], schema=schema)
     assert from_csv.equals(expected)
     assert from_json.equals(expected)
+
+
+_ROWS = [
+    ("001", "one", "1"),
+    ("002", 'two "2"\nlines', "2"),
+    ("003", "nu\0l", ""),
+    *((f"1{n:02}", "x" * n, str(n)) for n in range(60)),
+]
+
+
+def _as_csv(rows: list[tuple[str, str, str]]) -> bytes:
+    quoted = (",".join('"' + value.replace('"', '""') + '"' for value in row) for row in [("Id", "T", "N"), *rows])
+    return "\n".join(quoted).encode()
+
+
+def _raw(page: bytes, encoding: str = "gzip") -> RawPage:
+    return RawPage("u", gzip.compress(page) if encoding else page, encoding, None, None)
+
+
+def _opened(page: bytes) -> BinaryIO:
+    return open_text(_raw(page))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        _ROWS,
+        [*_ROWS, ("901", "a fraction that is none", "47.0"), *_ROWS],
+        [*_ROWS, ("902", "no number", "seven"), *_ROWS, ("903", "nor this", "eight")],
+        [*_ROWS, ("904", "longer than a block " * 100, "9"), *_ROWS],
+    ],
+    ids=["plain", "integer with a point", "values that do not fit", "a row longer than a block"],
+)
+def test_a_page_in_parts_has_the_rows_of_a_page_at_once(
+    rows: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Block by block, whatever the blocks have to be read as, no row is lost, doubled or changed."""
+    monkeypatch.setattr(decode, "_BLOCK_BYTES", (256,))
+    monkeypatch.setattr(decode, "_LARGE_BLOCK_BYTES", (512, 1 << 20))
+    schema = pa.schema([("Id", pa.string()), ("T", pa.string()), ("N", pa.int64())])
+    page = _as_csv(rows)
+    whole = decode_csv(page, schema, collect=True)
+    parts = list(decode_csv_in_parts(lambda: _opened(page), schema, collect=True))
+    assert len(parts) > 2
+    assert pa.concat_tables(part.table for part in parts).equals(whole.table)
+    assert [each for part in parts for each in part.rejected] == list(whole.rejected)
+    assert sum(part.rows for part in parts) == whole.rows == len(rows)
+
+
+def test_a_page_in_parts_that_is_no_table() -> None:
+    """A line with too many cells is an error, and so is a column that is not there."""
+    schema = pa.schema([("Id", pa.string())])
+    with pytest.raises(IncompleteReadError, match="broken"):
+        list(decode_csv_in_parts(lambda: _opened(b'"Id"\n"1"\n"2","3"\n'), schema))
+    with pytest.raises(IncompleteReadError, match="lacks a column"):
+        list(decode_csv_in_parts(lambda: _opened(b'"Key"\n"1"\n'), schema))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", ""])
+def test_a_large_body_that_is_cut_is_found_out_before_it_is_read(encoding: str) -> None:
+    """Compressed or not, a whole body passes and half of it does not; its text is the same either way."""
+    page = _as_csv(_ROWS)
+    whole = _raw(page, encoding)
+    check(whole)
+    assert open_text(whole).read() == page.replace(b"\0", b"") + b"\n"
+    for place in (len(whole.body) // 2, len(whole.body) - 1):
+        with pytest.raises(IncompleteReadError):
+            check(RawPage("u", whole.body[:place], encoding, None, None))

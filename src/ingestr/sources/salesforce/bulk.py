@@ -3,16 +3,14 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlencode
 
 import httpx
 import pyarrow as pa
-from isal import igzip, isal_zlib
-from isal.igzip_lib import IsalError
 
 from ingestr.core.clock import Clock
 from ingestr.errors import (
@@ -23,9 +21,11 @@ from ingestr.errors import (
     SourceUnavailableError,
 )
 from ingestr.sources.base import RejectedRow
+from ingestr.sources.salesforce.body import check, gathered, is_large, open_text, text_of
 from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.decode import Decoded, decode_csv
+from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_csv_in_parts
 from ingestr.sources.salesforce.pages import GivenUpError, in_order, wait_for
+from ingestr.sources.salesforce.shapes import Answer
 from ingestr.sources.salesforce.spool import RawPage, Spool
 
 log = logging.getLogger("ingestr.salesforce")
@@ -36,8 +36,6 @@ _FETCHES = 4
 _RESULT_PAGES_SINCE = 58.0
 _DECODERS = max(2, min(os.cpu_count() or 1, 4))
 _WAITING_STATES = ("UploadComplete", "InProgress")
-_DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
-_GZIP, _MOST_INFLATED = 31, 20
 _GOOD_STATE = "JobComplete"
 _END_STATES = (_GOOD_STATE, "Failed", "Aborted")
 
@@ -133,20 +131,22 @@ class QueryJob:
         read = 0
         fetchers = ThreadPoolExecutor(reader.parallelism, "bulk-page")
         decoders = ThreadPoolExecutor(_DECODERS, "bulk-decode")
+        lister = ThreadPoolExecutor(1, "bulk-list")
         try:
-            pages = in_order(self._started_pages(fetchers, reader), reader.parallelism, self._stopping)
+            pages = in_order(self._started_pages(fetchers, lister, reader), reader.parallelism, self._stopping)
             decoding = (decoders.submit(self._decoded, page, reader) for page in pages)
             # Compressed pages wait for a decoder; decoded ones are ten times as large, and few.
-            for page in in_order(decoding, _DECODERS, self._stopping):
-                read += page.rows
-                for row in page.rejected:
-                    if reader.reject is not None:
-                        reader.reject(row)
-                yield from page.table.to_batches()
+            for parts in in_order(decoding, _DECODERS, self._stopping):
+                for part in parts:
+                    read += part.rows
+                    for row in part.rejected:
+                        if reader.reject is not None:
+                            reader.reject(row)
+                    yield from part.table.to_batches()
         finally:
             # Nobody waits for downloads under way: they end at their next chunk.
             self._stopping.set()
-            for pool in (fetchers, decoders):
+            for pool in (fetchers, decoders, lister):
                 pool.shutdown(wait=False, cancel_futures=True)
         if read != promised:
             raise IncompleteReadError(
@@ -154,10 +154,12 @@ class QueryJob:
                 hint="run again; nothing was written",
             )
 
-    def _started_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[RawPage]]:
+    def _started_pages(
+        self, pool: ThreadPoolExecutor, lister: ThreadPoolExecutor, reader: PageReader
+    ) -> Iterator[Future[RawPage]]:
         if float(self._client.version) >= _RESULT_PAGES_SINCE:
             try:
-                urls = self._result_pages()
+                urls = self._result_pages(lister)
                 first = next(urls, None)
             except RequestRefusedError as error:
                 log.debug("no parallel result pages (%s): following locators", error.code)
@@ -169,15 +171,18 @@ class QueryJob:
                     return
         yield from self._locator_pages(pool, reader)
 
-    def _result_pages(self) -> Iterator[str]:
-        url: str | None = f"{self._path}/resultPages"
-        while url:
-            listing: Mapping[str, Any] = self._client.get_json(url, f"listing result pages of Bulk job {self.id}")
-            for page in listing.get("resultPages") or ():
-                yield page["resultUrl"]
+    def _result_pages(self, lister: ThreadPoolExecutor) -> Iterator[str]:
+        """Addresses of the pages, a few to a listing; the next listing is under way while these are used."""
+        doing = f"listing result pages of Bulk job {self.id}"
+        asked: Future[Answer] | None = lister.submit(self._client.get_json, f"{self._path}/resultPages", doing)
+        while asked is not None:
+            listing = wait_for(asked, self._stopping)
             # Salesforce's documents spell the field both ways.
             following = listing.get("nextRecordsUrl") or listing.get("nextRecordUrl")
-            url = None if listing.get("done", not following) else following
+            url: str | None = None if listing.get("done", not following) else following
+            asked = lister.submit(self._client.get_json, url, doing) if url else None
+            for page in listing.answers("resultPages"):
+                yield str(page["resultUrl"])
 
     def _locator_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[RawPage]]:
         """The locator of the next page stands in a page's headers: its download starts while the body still flows."""
@@ -199,7 +204,7 @@ class QueryJob:
                 following.set_exception(error)
             raise
 
-    def _decoded(self, page: RawPage, reader: PageReader) -> Decoded:
+    def _decoded(self, page: RawPage, reader: PageReader) -> Iterable[Decoded]:
         """The page's rows; a page that is not what its headers promised is fetched again, alone."""
         for attempt in range(1, _FETCHES + 1):
             try:
@@ -221,19 +226,37 @@ class QueryJob:
                 following.set_result(page.locator)
         return page
 
-    def _decode(self, page: RawPage, reader: PageReader) -> Decoded:
-        decoded = decode_csv(_text_of(page), reader.schema, collect=reader.reject is not None)
-        if page.rows is not None and decoded.rows != page.rows:
-            raise IncompleteReadError(
-                f"a page of {self._object} has {decoded.rows} rows where its header says {page.rows}"
-            )
-        return decoded
+    def _decode(self, page: RawPage, reader: PageReader) -> Iterable[Decoded]:
+        if is_large(page):
+            # Its rows are used before the last of them is seen: what can be told beforehand is.
+            check(page)
+            return self._parts(page, reader)
+        decoded = decode_csv(text_of(page), reader.schema, collect=reader.reject is not None)
+        self._check_rows(page, decoded.rows)
+        return (decoded,)
+
+    def _parts(self, page: RawPage, reader: PageReader) -> Iterator[Decoded]:
+        """The rows of a large page, decoded when they are wanted."""
+        rows = 0
+        try:
+            for part in decode_csv_in_parts(lambda: open_text(page), reader.schema, collect=reader.reject is not None):
+                rows += part.rows
+                yield part
+            self._check_rows(page, rows)
+        except IncompleteReadError:
+            if reader.spool is not None:
+                reader.spool.forget(page.url)
+            raise
+
+    def _check_rows(self, page: RawPage, rows: int) -> None:
+        if page.rows is not None and rows != page.rows:
+            raise IncompleteReadError(f"a page of {self._object} has {rows} rows where its header says {page.rows}")
 
     def _fetch(self, url: str, reader: PageReader, following: Future[str | None] | None) -> RawPage:
         """Download one page whole, and keep it; a download that breaks off is started again."""
         for attempt in range(1, _FETCHES + 1):
             try:
-                page = self._download(url, following)
+                page = self._download(url, reader, following)
             except httpx.TransportError as error:
                 if attempt == _FETCHES:
                     raise SourceUnavailableError(
@@ -242,33 +265,39 @@ class QueryJob:
                     ) from error
                 log.warning("a page of results broke off (%s); fetching it again", error or type(error).__name__)
             else:
-                if reader.spool is not None:
-                    reader.spool.keep(page)
-                return page
+                if reader.spool is None:
+                    return page
+                reader.spool.keep(page)
+                # A large page need not lie on the disk twice.
+                return page if isinstance(page.body, bytes) else reader.spool.find(url) or page
         raise AssertionError("the loop returns or raises")
 
-    def _download(self, url: str, following: Future[str | None] | None) -> RawPage:
+    def _download(self, url: str, reader: PageReader, following: Future[str | None] | None) -> RawPage:
         response = self._client.stream(url, f"reading {self._object}")
         try:
             text = response.headers.get("Sforce-Locator", "")
             locator = None if text in ("", "null") else text
             if following is not None and not following.done():
                 following.set_result(locator)
-            chunks = []
-            for chunk in response.iter_raw():
-                if self._stopping.is_set():
-                    raise GivenUpError
-                chunks.append(chunk)
+            body = gathered(
+                self._until_stopped(response.iter_raw()), reader.spool.folder if reader.spool is not None else None
+            )
         finally:
             response.close()
         rows = response.headers.get("Sforce-NumberOfRecords", "")
         return RawPage(
             url,
-            b"".join(chunks),
+            body,
             response.headers.get("Content-Encoding", "").lower(),
             int(rows) if rows.isdigit() else None,
             locator,
         )
+
+    def _until_stopped(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopping.is_set():
+                raise GivenUpError
+            yield chunk
 
     def stop(self) -> None:
         """Let downloads under way end; the job stays at Salesforce."""
@@ -295,21 +324,3 @@ class QueryJob:
         except RequestRefusedError as failure:
             # It may have ended meanwhile, and can be deleted then.
             log.debug("%s", failure)
-
-
-def _text_of(page: RawPage) -> bytes:
-    """The page's CSV; raises IncompleteReadError where the body is cut short or damaged."""
-    if page.encoding != "gzip":
-        # Nothing but an open quote tells that an uncompressed body without a length was cut.
-        if page.body.count(b'"') % 2:
-            raise IncompleteReadError("a page of results is cut short")
-        return page.body
-    try:
-        if page.rows is None:
-            # Nothing else would tell that the body is of several parts.
-            return bytes(igzip.decompress(page.body))
-        # The trailer tells the size, so that the text is not moved while it grows; a damaged one may tell anything.
-        size = min(int.from_bytes(page.body[-4:], "little") + 1, _MOST_INFLATED * len(page.body) + 1)
-        return bytes(isal_zlib.decompress(page.body, _GZIP, size))
-    except _DAMAGED as error:
-        raise IncompleteReadError(f"a compressed page of results is damaged: {error}") from None

@@ -5,13 +5,14 @@ functions, so that a table is the same whichever API served it.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
+from pyarrow.lib import StringBuilder
 
 from ingestr.core.schema import ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
@@ -19,6 +20,7 @@ from ingestr.sources.base import RejectedRow
 
 # Blocks that fit a processor's cache are parsed fastest; a row longer than one needs the next size, at last the page.
 _BLOCK_BYTES = (1 << 20, 16 << 20)
+_LARGE_BLOCK_BYTES = (16 << 20, 512 << 20)
 _PARSE = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
 _TIME = pa.time64("us")
 _LONGEST_VALUE = 1_000
@@ -61,20 +63,67 @@ def decode_csv(page: bytes, schema: pa.Schema, *, collect: bool = False) -> Deco
         return Decoded(schema.empty_table(), (), 0)
     if not page.endswith(b"\n"):
         page += b"\n"
-    # Times end in Z, which Arrow's reader does not take: they are read as text and cast.
-    first_types = pa.schema([pa.field(f.name, pa.string() if f.type == _TIME else f.type) for f in schema])
     try:
-        table = _read_csv(page, first_types)
+        table = _read_csv(page, _first_types(schema))
     except pa.ArrowInvalid:
-        text = pa.schema([pa.field(f.name, pa.string()) for f in schema])
         try:
-            table = _read_csv(page, text)
+            table = _read_csv(page, _all_text(schema))
         except pa.ArrowInvalid as error:
             raise IncompleteReadError(f"a page of results is broken: {error}") from None
     return cast_table(table, schema, collect=collect)
 
 
+def decode_csv_in_parts(
+    open_page: Callable[[], BinaryIO], schema: pa.Schema, *, collect: bool = False
+) -> Iterator[Decoded]:
+    """The same for a page that is too large to be in memory at once: a block after the other.
+
+    Args:
+        open_page: opens the page at its beginning, with a line break at its end and without NUL.
+        schema: as for ``decode_csv``, and so are ``collect`` and the errors.
+    """
+    ways = [(_first_types(schema), _BLOCK_BYTES[0]), *((_all_text(schema), size) for size in _LARGE_BLOCK_BYTES)]
+    done = 0
+    for types, size in ways:
+        # Where one way cannot go on, the next begins after the rows that were handed on.
+        read = csv.ReadOptions(block_size=size, use_threads=False, skip_rows_after_names=done)
+        try:
+            with open_page() as source:
+                for batch in _parse(csv.open_csv, source, types, read):
+                    decoded = cast_table(pa.Table.from_batches([batch]), schema, collect=collect)
+                    done += decoded.rows
+                    yield decoded
+        except pa.ArrowInvalid as error:
+            if size == _LARGE_BLOCK_BYTES[-1]:
+                raise IncompleteReadError(f"a page of results is broken: {error}") from None
+        else:
+            return
+
+
+def _first_types(schema: pa.Schema) -> pa.Schema:
+    # Times end in Z, which Arrow's reader does not take: they are read as text and cast.
+    return pa.schema([pa.field(f.name, pa.string() if f.type == _TIME else f.type) for f in schema])
+
+
+def _all_text(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(f.name, pa.string()) for f in schema])
+
+
 def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
+    buffer = pa.py_buffer(page)
+    sizes = [size for size in _BLOCK_BYTES if size < len(page)] + [len(page) + 1]
+    for size in sizes:
+        # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
+        read = csv.ReadOptions(block_size=size, use_threads=False)
+        try:
+            return _parse(csv.read_csv, pa.BufferReader(buffer), schema, read)
+        except pa.ArrowInvalid:
+            if size == sizes[-1]:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _parse(how: Callable[..., Any], source: Any, schema: pa.Schema, read: csv.ReadOptions) -> Any:
     convert = csv.ConvertOptions(
         column_types=schema,
         include_columns=schema.names,
@@ -84,20 +133,8 @@ def _read_csv(page: bytes, schema: pa.Schema) -> pa.Table:
         true_values=["true"],
         false_values=["false"],
     )
-    buffer = pa.py_buffer(page)
-    sizes = [size for size in _BLOCK_BYTES if size < len(page)] + [len(page) + 1]
     try:
-        for size in sizes:
-            # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
-            read = csv.ReadOptions(block_size=size, use_threads=False)
-            try:
-                return csv.read_csv(
-                    pa.BufferReader(buffer), read_options=read, parse_options=_PARSE, convert_options=convert
-                )
-            except pa.ArrowInvalid:
-                if size == sizes[-1]:
-                    raise
-        raise AssertionError("the loop returns or raises")
+        return how(source, read_options=read, parse_options=_PARSE, convert_options=convert)
     except (pa.ArrowKeyError, KeyError) as error:
         raise IncompleteReadError(f"a page of results lacks a column that was asked for: {error}") from None
 
@@ -128,12 +165,16 @@ def loads_as_text(body: bytes) -> Any:
 
 
 def _text_array(values: list[str | None]) -> pa.Array:
+    # Unlike pa.array, the builder does not import pandas where it is installed, which takes longer than a small table.
+    builder = StringBuilder()
     try:
-        return pa.array(values, pa.string())
+        builder.append_values(values)
     except UnicodeEncodeError:
         # Half a surrogate pair cannot be written in UTF-8: the replacement character takes its place.
         whole = [None if v is None else v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values]
-        return pa.array(whole, pa.string())
+        builder = StringBuilder()
+        builder.append_values(whole)
+    return builder.finish()
 
 
 def _as_text(value: Any) -> str | None:
@@ -189,9 +230,11 @@ def _convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         moments = pc.binary_join_element_wise("1970-01-01", pc.utf8_rtrim(column, "Z"), "T")
         return pc.cast(pc.cast(moments, pa.timestamp("us")), _TIME)
     if field.type == pa.bool_():
-        if not pc.all(pc.is_in(column, pa.array(["true", "false", None], pa.string())), min_count=0).as_py():
+        # Made by our own builder, as pa.array and pa.scalar import pandas.
+        known = _text_array(["true", "false", None])
+        if not pc.all(pc.is_in(column, known), min_count=0).as_py():
             raise pa.ArrowInvalid("neither true nor false")
-        return pc.equal(column, "true")
+        return pc.equal(column, known[0])
     if field.type == pa.int64():
         return _to_integer(column, field)
     return pc.cast(column, field.type)

@@ -7,6 +7,8 @@ checked like a page from the network: a file that a crash damaged costs a downlo
 import hashlib
 import json
 import logging
+import mmap
+import os
 import shutil
 import threading
 import time
@@ -16,6 +18,8 @@ from pathlib import Path
 
 log = logging.getLogger("ingestr.salesforce")
 
+# A compressed body of more bytes is not kept in memory.
+LARGE_BODY = 16 << 20
 # Salesforce keeps results for seven days: older pages belong to jobs that are gone.
 _LONGEST_LIFE = 8 * 24 * 3600.0
 
@@ -26,14 +30,14 @@ class RawPage:
 
     Args:
         url: what was asked for.
-        body: the bytes on the wire.
+        body: the bytes on the wire, or a file of them that looks like them.
         encoding: ``gzip``, or empty.
         rows: rows by the header ``Sforce-NumberOfRecords``, if it was there.
         locator: where the next page begins, or None after the last.
     """
 
     url: str
-    body: bytes
+    body: bytes | mmap.mmap | memoryview
     encoding: str
     rows: int | None
     locator: str | None
@@ -43,17 +47,24 @@ class Spool:
     """The pages of one job, in a folder that only this user can read."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._usable = True
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._folder.glob("*.page"))
+        return sum(1 for _ in self.folder.glob("*.page"))
 
     def find(self, url: str) -> RawPage | None:
         """The page of this address, if it was kept."""
         try:
-            head, _, body = self._file(url).read_bytes().partition(b"\n")
-            return RawPage(url, body, **json.loads(head))
+            with self._file(url).open("rb") as file:
+                head = json.loads(file.readline())
+                start, size = file.tell(), file.seek(0, os.SEEK_END)
+                if size - start > LARGE_BODY:
+                    return RawPage(
+                        url, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[start:], **head
+                    )
+                file.seek(start)
+                return RawPage(url, file.read(), **head)
         except (OSError, ValueError, TypeError):
             return None
 
@@ -65,14 +76,14 @@ class Spool:
         file = self._file(page.url)
         unfinished = file.with_suffix(f".{threading.get_ident()}.part")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with unfinished.open("wb") as out:
                 out.write(json.dumps(head).encode() + b"\n")
                 out.write(page.body)
             unfinished.rename(file)
         except OSError as error:
             self._usable = False
-            log.warning("pages cannot be kept in %s (%s): a killed run will fetch them again", self._folder, error)
+            log.warning("pages cannot be kept in %s (%s): a killed run will fetch them again", self.folder, error)
             self.discard()
 
     def forget(self, url: str) -> None:
@@ -81,12 +92,12 @@ class Spool:
 
     def discard(self) -> None:
         """Remove all pages, and the folders above that are empty then."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
-            self._folder.parent.rmdir()
+            self.folder.parent.rmdir()
 
     def _file(self, url: str) -> Path:
-        return self._folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.page"
+        return self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.page"
 
 
 def remove_old_pages(root: Path) -> None:

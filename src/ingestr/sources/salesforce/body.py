@@ -1,0 +1,157 @@
+"""The text in a page's body: at once, or, of a page too large for that, a piece after the other."""
+
+import io
+import mmap
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+from isal import igzip, isal_zlib
+from isal.igzip_lib import IsalError
+
+from ingestr.errors import IncompleteReadError, SourceError
+from ingestr.sources.salesforce.spool import LARGE_BODY, RawPage
+
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
+_LARGE_TEXT = 64 << 20
+_GZIP, _MOST_INFLATED = 31, 20
+_PIECE = 1 << 20
+
+
+def gathered(chunks: Iterable[bytes], folder: Path | None) -> bytes | mmap.mmap:
+    """A body as it arrives; a large one lies in a file that has no name.
+
+    Args:
+        chunks: the parts of the body.
+        folder: where the file is made; where the system keeps such files if None.
+
+    Raises:
+        SourceError: the file cannot be written.
+    """
+    parts: list[bytes] = []
+    size = 0
+    left = iter(chunks)
+    for chunk in left:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > LARGE_BODY:
+            break
+    else:
+        return b"".join(parts)
+    arriving = _joined(parts, left)
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    except OSError as error:
+        raise _no_room(error) from error
+    with file:
+        for chunk in arriving:
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise _no_room(error) from error
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def is_large(page: RawPage) -> bool:
+    """Whether the page's text is better not in memory at once."""
+    return len(page.body) > LARGE_BODY or _said_size(page) > _LARGE_TEXT
+
+
+def text_of(page: RawPage) -> bytes:
+    """The page's CSV; raises IncompleteReadError where the body is cut short or damaged."""
+    if page.encoding != "gzip":
+        body = bytes(page.body)
+        _check_quotes(body.count(b'"'))
+        return body
+    try:
+        if page.rows is None:
+            # Nothing else would tell that the body is of several parts.
+            return bytes(igzip.decompress(page.body))
+        # The size is known, so that the text is not moved while it grows; a damaged body may tell anything.
+        size = min(_said_size(page) + 1, _MOST_INFLATED * len(page.body) + 1)
+        return bytes(isal_zlib.decompress(page.body, _GZIP, size))
+    except _DAMAGED as error:
+        raise _damaged(error) from None
+
+
+def check(page: RawPage) -> None:
+    """Read the text once to its end; raises IncompleteReadError where the body is cut short or damaged."""
+    quotes = 0
+    try:
+        with _inflated(page) as source:
+            while piece := source.read(_PIECE):
+                quotes += piece.count(b'"')
+    except _DAMAGED as error:
+        raise _damaged(error) from None
+    if page.encoding != "gzip":
+        _check_quotes(quotes)
+
+
+def open_text(page: RawPage) -> BinaryIO:
+    """The page's CSV as a file, without NUL, with a line break at its end."""
+    return io.BufferedReader(_Text(_inflated(page)), _PIECE)
+
+
+class _Text(io.RawIOBase):
+    """What ``open_text`` gives."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._last = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: memoryview) -> int:  # type: ignore[override]
+        while piece := self._source.read(len(into)):
+            # Databases do not take NUL in text, and Salesforce lets it in by accident only.
+            piece = piece.replace(b"\0", b"")
+            if piece:
+                break
+        else:
+            piece = b"" if self._last == b"\n" else b"\n"
+        into[: len(piece)] = piece
+        self._last = piece[-1:] or self._last
+        return len(piece)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _joined(parts: Iterable[bytes], left: Iterable[bytes]) -> Iterable[bytes]:
+    yield from parts
+    yield from left
+
+
+def _inflated(page: RawPage) -> BinaryIO:
+    # Arrow reads any buffer as a file, and copies none.
+    source: BinaryIO = pa.BufferReader(pa.py_buffer(page.body))
+    return igzip.IGzipFile(fileobj=source, mode="rb") if page.encoding == "gzip" else source
+
+
+def _said_size(page: RawPage) -> int:
+    """Bytes of text by the trailer of the compressed body."""
+    return int.from_bytes(page.body[-4:], "little") if page.encoding == "gzip" else len(page.body)
+
+
+def _check_quotes(number: int) -> None:
+    """Nothing but an open quote tells that an uncompressed body without a length was cut."""
+    if number % 2:
+        raise IncompleteReadError("a page of results is cut short")
+
+
+def _damaged(error: Exception) -> IncompleteReadError:
+    return IncompleteReadError(f"a compressed page of results is damaged: {error}")
+
+
+def _no_room(error: OSError) -> SourceError:
+    return SourceError(
+        f"a page of results is too large for memory and cannot be kept in a file: {error}",
+        hint="make room there, or name another folder with --pipelines-dir",
+    )
