@@ -23,7 +23,7 @@ from ingestr.quarantine import Quarantine
 from ingestr.selection import Selection, make_request
 from ingestr.sources.base import Checkpoint, ReadRequest, Source, Stream
 from ingestr.strategies import merge, replace
-from ingestr.strategies.base import Load, column, count_rows, create_schema, deduplicate, key_census
+from ingestr.strategies.base import Load, column, count_rows, create_schema, deduplicate, drop, evolve, key_census
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,26 @@ def write(
             _check_foreign(one, load, current)
         load = _conform(one, load, current)
     removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
-    inserted, updated, unchanged = _apply(one, load)
+    inserted, updated, unchanged = _apply(one, load, rows)
     return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
 
 
-def _apply(one: Run, load: Load) -> tuple[int, int, int]:
+def _apply(one: Run, load: Load, staged: int) -> tuple[int, int, int]:
     """Write the staged rows to the target; returns how many were inserted, updated and unchanged.
+
+    Args:
+        one: the run.
+        load: from where, to where.
+        staged: how many rows were read.
 
     Raises:
         DestinationError: the target does not have as many rows as that makes.
     """
     destination, strategy = one.destination, replace if load.current is None else merge
     one.progress.phase(f"writing {one.target}")
+    if not staged and load.current is not None:
+        destination.execute([*evolve(load), drop(load.staging)])
+        return 0, 0, 0
     destination.execute(strategy.prepare(load))
     census = destination.query(strategy.census(load))[0]
     before = 0 if load.current is None else count_rows(destination, one.target)
@@ -191,7 +199,7 @@ def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[s
     load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
     if current is not None:
         load = _conform(one, load, current)
-    one.healed += Written(read, *_apply(one, load))
+    one.healed += Written(read, *_apply(one, load, read))
 
 
 def fill(one: Run, chosen: Selection, names: dict[str, str], fields: Iterable[str]) -> None:
