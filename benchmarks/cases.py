@@ -69,7 +69,7 @@ CASES = {
     "network": Case(
         f"{LATENCY * 1000:.0f} ms of latency, {BYTES_PER_SECOND // 1_000_000} MB/s a connection: {{rows}} leads "
         f"in pages of {NETWORK_PAGE_ROWS:,}",
-        sizes=(500_000,), ways=("ours",), reference=ONE_PAGE, page_rows=NETWORK_PAGE_ROWS,
+        sizes=(1_000_000,), ways=("ours",), reference=ONE_PAGE, page_rows=NETWORK_PAGE_ROWS,
     ),
     "small": Case("A small table: {rows} leads", sizes=(10,), ways=tuple(WAYS)),
     "help": Case("--help", sizes=(0,), ways=("ours", "old"), reference="ours"),

@@ -2,17 +2,22 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import ingestr
+from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
+from ingestr.core.stream import RecordStream
+from ingestr.destinations.base import TableRef
 from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.registry import open_destination
 from ingestr.simulator import SimulatedOrg
-from support import ingest, source_uri
+from support import ingest, query, source_uri
 
 
 @pytest.mark.parametrize(
@@ -123,3 +128,16 @@ def test_deleted_rows_take_no_room_for_ever(tmp_path: Path) -> None:
         assert shares[0] > 0
         assert max(shares) < 0.4
         assert sizes[-1] < 1.5 * sizes[0]
+
+
+def test_a_table_of_many_columns_is_committed(tmp_path: Path) -> None:
+    """DuckDB holds blocks of every column until the commit: as many columns as Salesforce allows need their room."""
+    names = [f"c{n}" for n in range(800)]
+    schema = TableSchema(tuple(Column(name, pa.string()) for name in names))
+    values = [pa.array([f"{n} {row * 7919 % 10_007} {row}" for row in range(4_000)]) for n in range(8)]
+    batch = pa.record_batch([values[n % len(values)] for n in range(len(names))], schema=schema.arrow)
+    with closing(open_destination(Secret(f"duckdb:///{tmp_path / 'wide.db'}"), in_process=False)) as destination:
+        destination.connect()
+        assert destination.load(RecordStream(schema, [batch] * 6), TableRef("main", "wide")) == 24_000
+        destination.commit()
+    assert query(tmp_path / "wide.db", "SELECT count(c799) AS n FROM main.wide").to_pylist() == [{"n": 24_000}]

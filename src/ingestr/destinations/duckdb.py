@@ -23,11 +23,14 @@ from ingestr.errors import ConfigurationError, DestinationError
 log = logging.getLogger("ingestr.duckdb")
 
 # Memory must not grow with the table: rows wait in our stream, not in DuckDB. Each of its threads fills row groups of
-# its own, so that the memory it needs grows with them; what does not fit goes to its temporary file.
+# its own, so that the memory it needs grows with them, and with the columns, for each of which blocks are open until the
+# commit; what else does not fit goes to its temporary file.
 _THREADS = min(os.cpu_count() or 1, 4)
+_MB, _MB_PER_THREAD, _MB_PER_COLUMN = 75, 75, 1
+_USUAL_COLUMNS = 75
 _SETTINGS = {
     "threads": str(_THREADS),
-    "memory_limit": f"{75 + 75 * _THREADS}MB",
+    "memory_limit": f"{_MB + _MB_PER_THREAD * _THREADS}MB",
     "preserve_insertion_order": "false",
     "TimeZone": "UTC",
     "max_vacuum_tasks": "100",
@@ -197,6 +200,9 @@ class DuckDBDestination:
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
+        if len(stream.schema.columns) > _USUAL_COLUMNS and not self._in_memory:
+            more = _MB_PER_COLUMN * (len(stream.schema.columns) - _USUAL_COLUMNS)
+            self._set("memory_limit", f"{_MB + (_MB_PER_THREAD + more) * _THREADS}MB")
         log.debug("loading %s", staging)
         create = exp.Create(
             this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
