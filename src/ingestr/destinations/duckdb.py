@@ -23,8 +23,8 @@ from ingestr.errors import ConfigurationError, DestinationError
 log = logging.getLogger("ingestr.duckdb")
 
 # Memory must not grow with the table: rows wait in our stream, not in DuckDB. Each of its threads fills row groups of
-# its own, so that the memory it needs grows with them, and with the columns, for each of which blocks are open until the
-# commit; what else does not fit goes to its temporary file.
+# its own and has blocks of every column open until the commit, so that the memory it needs grows with threads and
+# columns; what else does not fit goes to its temporary file.
 _THREADS = min(os.cpu_count() or 1, 4)
 _MB, _MB_PER_THREAD, _MB_PER_COLUMN = 75, 75, 1
 _USUAL_COLUMNS = 75
