@@ -40,8 +40,7 @@ def python_client(name: str, version: str, *, pythons: Sequence[str] = (), besid
 
     def install(folder: Path) -> None:
         python = _python(f"{name} {version}", pythons)
-        do([python, "-m", "venv", str(folder)])
-        pip = [str(folder / PROGRAMS / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        pip = make_environment(folder, python)
         with tempfile.TemporaryDirectory() as nowhere:
             download = [*pip, "download", "--no-deps", "--retries=1", "--timeout=20", f"--dest={nowhere}"]
             reach("PyPI", [*download, asked[0]], _PIP_OUT_OF_REACH)
@@ -49,6 +48,12 @@ def python_client(name: str, version: str, *, pythons: Sequence[str] = (), besid
 
     label = "-".join(each.replace("==", "-").replace("[", "-").replace("]", "") for each in asked)
     return installed(label, f"{PROGRAMS}/python", install) / PROGRAMS
+
+
+def make_environment(folder: Path, python: str) -> list[str]:
+    """Make an environment for a Python in an empty folder, and return the words that start its pip."""
+    do([python, "-m", "venv", str(folder)])
+    return [str(folder / PROGRAMS / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
 
 
 def installed(label: str, proof: str, install: Callable[[Path], None]) -> Path:

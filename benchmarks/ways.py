@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from clients import PROGRAMS, UnavailableError, do, environment, installed, python_client, reaching
+from clients import PROGRAMS, UnavailableError, do, environment, installed, make_environment, python_client, reaching
 from measure import HERE, Org
 
 OLD_INGESTR, SIMPLE_SALESFORCE, PANDAS = "0.14.155", "1.12.10", "3.1.1"
@@ -104,9 +104,7 @@ def own_program() -> str:
     needs = [f"{name}=={version(name)}" for name in ("duckdb", "httpx", "isal", "pyarrow", "sqlglot", "typer")]
 
     def install(folder: Path) -> None:
-        do([sys.executable, "-m", "venv", str(folder)])
-        pip = [str(folder / PROGRAMS / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
-        do([*pip, "install", f"--editable={HERE.parent}", *needs])
+        do([*make_environment(folder, sys.executable), "install", "--quiet", f"--editable={HERE.parent}", *needs])
 
     label = "-".join(["ingestr-itself", *(each.replace("==", "-") for each in needs)])
     return str(installed(label, f"{PROGRAMS}/ingestr", install) / PROGRAMS / "ingestr")

@@ -26,11 +26,16 @@ log = logging.getLogger("ingestr.duckdb")
 # its own and has blocks of every column open until the commit, so that the memory it needs grows with threads and
 # columns; what else does not fit goes to its temporary file.
 _THREADS = min(os.cpu_count() or 1, 4)
-_MB, _MB_PER_THREAD, _MB_PER_COLUMN = 75, 75, 1
 _USUAL_COLUMNS = 75
+
+
+def _memory_limit(columns: int) -> str:
+    return f"{75 + columns * _THREADS}MB"
+
+
 _SETTINGS = {
     "threads": str(_THREADS),
-    "memory_limit": f"{_MB + _MB_PER_THREAD * _THREADS}MB",
+    "memory_limit": _memory_limit(_USUAL_COLUMNS),
     "preserve_insertion_order": "false",
     "TimeZone": "UTC",
     "max_vacuum_tasks": "100",
@@ -201,8 +206,7 @@ class DuckDBDestination:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
         if len(stream.schema.columns) > _USUAL_COLUMNS and not self._in_memory:
-            more = _MB_PER_COLUMN * (len(stream.schema.columns) - _USUAL_COLUMNS)
-            self._set("memory_limit", f"{_MB + (_MB_PER_THREAD + more) * _THREADS}MB")
+            self._set("memory_limit", _memory_limit(len(stream.schema.columns)))
         log.debug("loading %s", staging)
         create = exp.Create(
             this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))

@@ -4,6 +4,7 @@ import io
 import mmap
 import tempfile
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,21 +41,18 @@ def gathered(chunks: Iterable[bytes], folder: Path | None) -> bytes | mmap.mmap:
             break
     else:
         return b"".join(parts)
-    arriving = _joined(parts, left)
     try:
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.writelines(chain(parts, left))
+            file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise _no_room(error) from error
-    with file:
-        for chunk in arriving:
-            try:
-                file.write(chunk)
-            except OSError as error:
-                raise _no_room(error) from error
-        file.flush()
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        raise SourceError(
+            f"a page of results is too large for memory and cannot be kept in a file: {error}",
+            hint="make room there, or name another folder with --pipelines-dir",
+        ) from error
 
 
 def is_large(page: RawPage) -> bool:
@@ -124,11 +122,6 @@ class _Text(io.RawIOBase):
         super().close()
 
 
-def _joined(parts: Iterable[bytes], left: Iterable[bytes]) -> Iterable[bytes]:
-    yield from parts
-    yield from left
-
-
 def _inflated(page: RawPage) -> BinaryIO:
     # Arrow reads any buffer as a file, and copies none.
     source: BinaryIO = pa.BufferReader(pa.py_buffer(page.body))
@@ -148,10 +141,3 @@ def _check_quotes(number: int) -> None:
 
 def _damaged(error: Exception) -> IncompleteReadError:
     return IncompleteReadError(f"a compressed page of results is damaged: {error}")
-
-
-def _no_room(error: OSError) -> SourceError:
-    return SourceError(
-        f"a page of results is too large for memory and cannot be kept in a file: {error}",
-        hint="make room there, or name another folder with --pipelines-dir",
-    )

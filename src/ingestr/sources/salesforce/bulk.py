@@ -181,7 +181,7 @@ class QueryJob:
             following = listing.get("nextRecordsUrl") or listing.get("nextRecordUrl")
             url: str | None = None if listing.get("done", not following) else following
             asked = lister.submit(self._client.get_json, url, doing) if url else None
-            for page in listing.answers("resultPages"):
+            for page in listing.answers("resultPages") if listing.get("resultPages") else ():
                 yield str(page["resultUrl"])
 
     def _locator_pages(self, pool: ThreadPoolExecutor, reader: PageReader) -> Iterator[Future[RawPage]]:
