@@ -257,7 +257,7 @@ def _stage(one: Run, request: ReadRequest, names: dict[str, str], *, frozen: boo
 
 def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[int, TableSchema, str]:
     one.progress.phase(f"reading {one.stream.source_object}")
-    rows = one.stream.read(request)
+    rows = one.stream.read(replace_fields(request, report=one.progress.reading))
     schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
     with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
         one.destination.execute([create_schema(one.target.schema)])

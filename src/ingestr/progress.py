@@ -10,6 +10,7 @@ from typing import Any, Protocol, TextIO
 from ingestr.core.clock import Clock
 from ingestr.core.wording import counted
 from ingestr.options import ProgressMode
+from ingestr.sources.base import ReadProgress
 
 log = logging.getLogger("ingestr")
 
@@ -23,6 +24,9 @@ class Progress(Protocol):
     def phase(self, text: str) -> None:
         """Something new begins."""
 
+    def reading(self, progress: ReadProgress) -> None:
+        """The source says how far its read is."""
+
     def rows(self, rows: int, size: int) -> None:
         """A batch has passed: its rows and bytes."""
 
@@ -35,6 +39,9 @@ class SilentProgress:
 
     def phase(self, text: str) -> None:
         """Something new begins."""
+
+    def reading(self, progress: ReadProgress) -> None:
+        """The source says how far its read is."""
 
     def rows(self, rows: int, size: int) -> None:
         """A batch has passed."""

@@ -31,6 +31,21 @@ class RejectedRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class ReadProgress:
+    """How far a read is, as far as the source tells.
+
+    Args:
+        phase: what the source is doing, for people: ``Bulk job 750… is InProgress``.
+        rows: rows that the source has made ready so far; None where it does not tell.
+        total: rows that will flow in all; None where nobody knows yet.
+    """
+
+    phase: str
+    rows: int | None = None
+    total: int | None = None
+
+
 @dataclass
 class Checkpoint:
     """What makes a read one that a later run can take up where a killed one left it.
@@ -67,6 +82,7 @@ class ReadRequest:
         keys: only rows of these primary keys.
         reject: told of rows that do not fit the declared types; None makes them errors.
         checkpoint: makes the read one that can be taken up later; None makes it leave nothing behind.
+        report: told how far the read is, before the first row and whenever the source says more.
     """
 
     fields: tuple[str, ...]
@@ -80,6 +96,7 @@ class ReadRequest:
     keys: tuple[str, ...] | None = None
     reject: Callable[[RejectedRow], None] | None = None
     checkpoint: Checkpoint | None = None
+    report: Callable[[ReadProgress], None] = lambda progress: None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """What a decoded answer must look like before anybody uses it: nobody stumbles over what is amiss."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from ingestr.errors import SourceError
+from ingestr.errors import IngestrError, SourceError
 
 
 class Answer(dict[str, Any]):
@@ -65,3 +66,18 @@ def unexpected(doing: str, what: str) -> SourceError:
         f"{doing}: the answer is not what Salesforce's API gives: {what}",
         hint="is the domain the host of a Salesforce API, e.g. acme.my.salesforce.com?",
     )
+
+
+@contextmanager
+def interpreting(doing: str) -> Iterator[None]:
+    """Whatever goes wrong while an answer is interpreted is a fault of the answer: a SourceError that says so.
+
+    Args:
+        doing: what was asked for, for the message.
+    """
+    try:
+        yield
+    except IngestrError:
+        raise
+    except Exception as error:
+        raise unexpected(doing, f"{type(error).__name__} while reading it") from error
