@@ -62,7 +62,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         run_id, started = uuid.uuid4().hex, clock.now()
         quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
         one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine)
-        for note in [*source.notes, *stream.notes]:
+        for note in [*options.notes, *source.notes, *stream.notes]:
             one.note(note)
         try:
             return _copy(one, lambda: clock.monotonic() - began)
