@@ -116,7 +116,7 @@ def _ingest_command(context: typer.Context, **words: Any) -> None:
     given = {
         name: from_text(BY_NAME[name], value) if isinstance(value, str) else value
         for name, value in words.items()
-        if value is not None
+        if value not in (None, [], ())
     }
     given |= dict.fromkeys(context.meta[_UNSET], False)
     _refuse_extra(context)

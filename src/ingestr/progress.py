@@ -74,7 +74,7 @@ class Reading:
     def begin(self, text: str) -> None:
         """Something new: nothing of it has flowed."""
         self.text = text
-        self.rows = self.batches = 0
+        self.rows = self.batches = self._first = 0
         self.ready: int | None = None
         self._total: int | None = None
         self._began = self._clock.monotonic()
@@ -90,8 +90,8 @@ class Reading:
     def flow(self, rows: int) -> None:
         """A batch has passed."""
         if not self.batches:
-            # The time in which the source made the rows ready says nothing of how fast they flow.
-            self._began = self._clock.monotonic()
+            # How fast rows flow is measured from the first of them: before it the source made them ready.
+            self._first, self._began = rows, self._clock.monotonic()
         self.rows += rows
         self.batches += 1
 
@@ -102,9 +102,9 @@ class Reading:
 
     @property
     def rate(self) -> float | None:
-        """Rows a second; None before there is one."""
+        """Rows a second; None before a second batch has passed."""
         elapsed = self._clock.monotonic() - self._began
-        return self.rows / elapsed if self.rows and elapsed > 0 else None
+        return (self.rows - self._first) / elapsed if self.rows > self._first and elapsed > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -302,7 +302,7 @@ class BarProgress(SilentProgress):
         if total is None and self._total is not None:
             # Rich keeps the total that a bar has when it is given None: one of no known length is begun anew.
             self._bar.remove_task(self._task)
-            self._task = self._bar.add_task("", total=None, facts="")
+            self._task = self._bar.add_task(printable(text), total=None, facts=reading.facts)
         self._total = total
         self._bar.update(self._task, description=printable(text), completed=done, total=total, facts=reading.facts)
 
