@@ -73,7 +73,7 @@ class Reading:
 
     def begin(self, text: str) -> None:
         """Something new: nothing of it has flowed."""
-        self.text = text
+        self._phase = self._doing = text
         self.rows = self.batches = self._first = 0
         self.ready: int | None = None
         self._total: int | None = None
@@ -81,8 +81,8 @@ class Reading:
 
     def tell(self, progress: "ReadProgress") -> bool:
         """What the source says; returns whether it is doing something else than before."""
-        changed = progress.phase != self.text
-        self.text = progress.phase
+        changed = progress.phase != self._doing
+        self._doing = progress.phase
         self.ready = progress.rows
         self._total = progress.total if progress.total is not None else self._total
         return changed
@@ -94,6 +94,11 @@ class Reading:
             self._first, self._began = rows, self._clock.monotonic()
         self.rows += rows
         self.batches += 1
+
+    @property
+    def text(self) -> str:
+        """What is going on: when rows flow, what the source did to make them ready is over."""
+        return self._phase if self.batches else self._doing
 
     @property
     def total(self) -> int | None:
@@ -270,14 +275,12 @@ class BarProgress(SilentProgress):
         self._clock = clock
         self._bar = bar
         self._reading = Reading(clock)
-        self._main = self._reading.text
         self._total: int | None = None
-        self._task = bar.add_task(self._main, total=None, facts="")
+        self._task = bar.add_task(self._reading.text, total=None, facts="")
         self._drawn = clock.monotonic()
 
     def phase(self, text: str) -> None:
         """Something new begins."""
-        self._main = text
         self._reading.begin(text)
         self._draw()
 
@@ -296,15 +299,13 @@ class BarProgress(SilentProgress):
         self._drawn = self._clock.monotonic()
         reading = self._reading
         done = reading.rows if reading.batches else reading.ready or 0
-        # When rows flow, what the source did to make them ready is over.
-        text = self._main if reading.batches else reading.text
-        total = reading.total
+        text, total = printable(reading.text), reading.total
         if total is None and self._total is not None:
             # Rich keeps the total that a bar has when it is given None: one of no known length is begun anew.
             self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(printable(text), total=None, facts=reading.facts)
+            self._task = self._bar.add_task(text, total=None, facts=reading.facts)
         self._total = total
-        self._bar.update(self._task, description=printable(text), completed=done, total=total, facts=reading.facts)
+        self._bar.update(self._task, description=text, completed=done, total=total, facts=reading.facts)
 
 
 class _Lenient:
