@@ -3,6 +3,10 @@
 import io
 import json
 import logging
+import os
+import re
+import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -189,3 +193,86 @@ def test_a_bar_is_not_drawn_for_every_batch() -> None:
     clock.sleep(0.1)
     progress.rows(1, 1)
     assert bar.tasks[0].completed == 1_001
+
+
+class Terminal:
+    """A terminal in place of stderr, and its other end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, encoding: str = "utf-8", **environment: str) -> None:
+        self._ours, theirs = os.openpty()
+        self._stream = os.fdopen(theirs, "w", encoding=encoding, errors="backslashreplace")
+        monkeypatch.setattr(sys, "stderr", self._stream)
+        for name, value in {"TERM": "xterm", **environment}.items():
+            monkeypatch.setenv(name, value)
+
+    def hang_up(self) -> None:
+        """Go away."""
+        os.close(self._ours)
+
+    def shown(self) -> str:
+        """What was written there."""
+        self._stream.close()
+        pieces = []
+        # The end of what was written is an error on Linux.
+        with suppress(OSError):
+            while piece := os.read(self._ours, 65_536):
+                pieces.append(piece)
+        os.close(self._ours)
+        return b"".join(pieces).decode()
+
+
+@pytest.mark.parametrize("width", ["5", "30", "200"])
+def test_the_live_line_is_one_line_on_any_terminal(monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    """However narrow the terminal is, what does not fit is left out, and notes stand above the line."""
+    terminal = Terminal(monkeypatch, COLUMNS=width)
+    clock = FastClock()
+    with open_progress(ProgressMode.INTERACTIVE, clock) as progress:
+        progress.reading(ReadProgress("a Bulk job of many rows that goes on and on", 2_000, 5_000))
+        for _ in range(4):
+            progress.rows(500, 1)
+            clock.sleep(1)
+        print("note", file=sys.stderr)
+        progress.rows(1, 1)
+    shown = terminal.shown()
+    assert shown.count("\x1b[1A") == 1, "lines above the last are erased by going up, here the one at the end alone"
+    assert "note\r\n" in shown
+    if width == "200":
+        assert "2,001 of 5,000 rows, 375 a second, 0:08 left" in shown
+
+
+def test_the_live_line_in_plain_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the encoding lacks a character the line does without it, and NO_COLOR means no colour."""
+    terminal = Terminal(monkeypatch, encoding="ascii", COLUMNS="100", NO_COLOR="1")
+    with open_progress(ProgressMode.INTERACTIVE, FastClock()) as progress:
+        progress.phase("writing public.kontö")
+        progress.reading(ReadProgress("writing public.kontö", 1, 2))
+    shown = terminal.shown()
+    assert "writing public.kont\\xf6 ---" in shown
+    assert not re.search(r"\x1b\[[\d;]*m", shown)
+
+
+def test_a_terminal_that_cannot_go_back_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TERM=dumb, a stderr that is closed or is no stream at all: the log in place of the line."""
+    terminal = Terminal(monkeypatch, TERM="dumb")
+    with open_progress(ProgressMode.INTERACTIVE, FastClock()) as progress:
+        progress.phase("reading Lead")
+    assert terminal.shown() == ""
+    for stream in (sys.stderr, None, object()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with open_progress(ProgressMode.INTERACTIVE, FastClock()) as progress:
+            progress.phase("again")
+    assert lines(caplog) == ["reading Lead", *["again"] * 3]
+
+
+def test_a_terminal_that_hangs_up_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks any more, and the run goes on."""
+    terminal = Terminal(monkeypatch)
+    clock = FastClock()
+    with open_progress(ProgressMode.INTERACTIVE, clock) as progress:
+        terminal.hang_up()
+        for _ in range(3):
+            progress.phase("reading Lead")
+            progress.rows(1, 1)
+            clock.sleep(1)
