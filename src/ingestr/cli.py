@@ -19,6 +19,7 @@ from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
 from ingestr.options import IngestOptions, from_text, make_options, respell
 from ingestr.progress import JsonProgress, open_progress
 from ingestr.terminal import (
+    EXIT_INTERRUPTED,
     EXIT_UNWRITTEN,
     at_failure,
     close_streams,
@@ -154,14 +155,16 @@ def _run(options: IngestOptions) -> None:
         _events.emit({"event": "start", "source_table": options.source_table, "dest_table": options.dest_table})
     with open_progress(options.progress, clock, _events) as shown:
         result = pipeline.run(options, clock=clock, progress=shown, in_process=False)
-    if _events is not None:
-        _events.emit(_as_event(result))
-        _events.end(None, rows=result.rows_read)
-        return
     try:
-        print_out(_as_text(result))
+        if _events is not None:
+            _events.emit(_as_event(result))
+            _events.end(None, rows=result.rows_read)
+        else:
+            print_out(_as_text(result))
     except OSError as error:
         log.warning("the load is done, but its result cannot be printed: %s", error.strerror)
+    except KeyboardInterrupt:
+        fail("interrupted; the load is done", None, EXIT_INTERRUPTED)
 
 
 @app.command("example-uris", context_settings=_EXTRA)

@@ -299,7 +299,9 @@ def _check(option: Option, value: Any) -> list[str]:
             f"{option.flag} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"
         )
     if any(_is_no_text(text, path=option.name == "pipelines_dir") for text in texts):
-        raise ConfigurationError(f"{option.flag} holds bytes that are no text", hint="write it in UTF-8")
+        raise ConfigurationError(
+            f"{option.flag} holds bytes that are no text", hint="write it in UTF-8, in a locale of UTF-8"
+        )
     if wanted := _wanted(option, value, parts):
         raise ConfigurationError(
             f"{option.flag} must be {wanted}, not " + (type(value).__name__ if option.kind is Kind.URI else repr(value))

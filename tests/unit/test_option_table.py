@@ -92,9 +92,9 @@ def parsed(*words: str) -> tuple[dict[str, Any], set[str]]:
     """What the parser makes of a command line: values given, and flags set to false."""
     command: Any = typer.main.get_command(cli.app)
     context = command.commands["ingest"].make_context("ingest", list(words))
-    return {name: value for name, value in context.params.items() if value not in (None, ())}, context.meta[
-        "ingestr.unset"
-    ]
+    given = {name: value for name, value in context.params.items() if value not in (None, (), [])}
+    lists = {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
+    return given | lists, context.meta["ingestr.unset"]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda o: o.name)

@@ -209,9 +209,14 @@ class Terminal:
         """Go away."""
         os.close(self._ours)
 
+    def close(self) -> None:
+        """Let go of our end; what is left cannot be written where nobody is."""
+        with suppress(OSError):
+            self._stream.close()
+
     def shown(self) -> str:
         """What was written there."""
-        self._stream.close()
+        self.close()
         pieces = []
         # The end of what was written is an error on Linux.
         with suppress(OSError):
@@ -276,3 +281,4 @@ def test_a_terminal_that_hangs_up_is_no_failure(monkeypatch: pytest.MonkeyPatch)
             progress.phase("reading Lead")
             progress.rows(1, 1)
             clock.sleep(1)
+    terminal.close()
