@@ -9,7 +9,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-_END = b'{"event": "end", "status": "failed", "rows": 0, "batches": 0, "duration_sec": 0, "error": "interrupted"}\n'
+_END = (
+    b'{"event": "end", "status": "failed", "rows": 0, "batches": 0, "duration_sec": 0, '
+    b'"error": "interrupted", "exit_code": 130}\n'
+)
 
 
 def wants_json(words: Sequence[str], environ: Mapping[str, str]) -> bool:

@@ -51,6 +51,8 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         IngestrError: of the kind that says who must do something about it.
     """
     began = clock.monotonic()
+    for note in options.notes:
+        progress.note(note)
     with (
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
         closing(open_source(options.source_uri, clock, options.api_budget)) as source,
@@ -62,7 +64,8 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         run_id, started = uuid.uuid4().hex, clock.now()
         quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
         one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine)
-        for note in [*options.notes, *source.notes, *stream.notes]:
+        one.notes.extend(options.notes)
+        for note in [*source.notes, *stream.notes]:
             one.note(note)
         try:
             return _copy(one, lambda: clock.monotonic() - began)

@@ -32,8 +32,9 @@ _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --extract-parallelism",
     errno.ENFILE: "the machine has too many open files",
     errno.ENOMEM: "lower --page-size or --extract-parallelism, or give the process more memory",
-    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u), or lower --extract-parallelism",
+    errno.EAGAIN: "raise the limits of threads and memory (ulimit -u, ulimit -v), or lower --extract-parallelism",
 }
+_REINSTALL = "install ingestr again, or give the process more memory"
 
 log = logging.getLogger("ingestr")
 _endings: list[Callable[[str, int], None]] = []
@@ -52,10 +53,10 @@ def guarded(action: Callable[[], None], *, debug: bool) -> None:
         if debug:
             with suppress(OSError, ValueError):
                 tell("".join(traceback.format_exception(error)).rstrip())
-        fail(*_explain(error, debug=debug))
+        fail(*explain(error, debug=debug))
 
 
-def _explain(error: Exception, *, debug: bool) -> tuple[str, str | None, int]:
+def explain(error: Exception, *, debug: bool) -> tuple[str, str | None, int]:
     """Message, hint and exit code of an error that is not ours: the machine's, the installation's, or a bug."""
     if isinstance(error, MemoryError):
         return "the system refused: no memory is left", _REMEDIES[errno.ENOMEM], EXIT_SYSTEM
@@ -64,7 +65,7 @@ def _explain(error: Exception, *, debug: bool) -> tuple[str, str | None, int]:
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
         return f"the system refused: {error}", _REMEDIES[errno.EAGAIN], EXIT_SYSTEM
     if isinstance(error, ImportError):
-        return f"a part of the installation cannot be loaded: {error}", "install ingestr again", EXIT_INSTALLATION
+        return f"a part of the installation cannot be loaded: {error}", _REINSTALL, EXIT_INSTALLATION
     hint = "please report it" + ("" if debug else "; --debug shows where it happened")
     return f"a bug in ingestr: {type(error).__name__}: {error}", hint, EXIT_BUG
 
@@ -176,7 +177,7 @@ def set_up_logging(*, debug: bool) -> None:
 
 def explain_usage(error: Any, commands: Collection[str]) -> NoReturn:
     """End with a mistake in the command line, as the parser found it; a URI is never repeated, as it holds secrets."""
-    message = one_line(error.format_message()).rstrip(".?")
+    message = one_line(error.format_message()).rstrip(".")
     if "://" in message:
         message = "a URI stands where none is taken"
     path = ["ingestr", *(name for name in sys.argv[1:2] if name in commands)]

@@ -175,6 +175,7 @@ def test_what_a_scheduler_passes_is_taken(shared_org: SimulatedOrg, database: Pa
         cwd=database.parent, INGESTR_DISABLE_TELEMETRY="true", INGESTR_DUCKDB_X="y", INGESTR_DEBUG="true", DEBUG="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("warning: "), "it is said before anything is done"
     assert "warning: --full-refresh reads everything: the interval is ignored\n" in done.stderr
     assert "warning: --staging-bucket does nothing for this destination\n" in done.stderr
     assert "SELECT" not in done.stderr

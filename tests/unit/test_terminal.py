@@ -8,7 +8,7 @@ import pytest
 
 from ingestr.__main__ import wants_json
 from ingestr.core.wording import clock_time, printable
-from ingestr.terminal import _explain, interruptible
+from ingestr.terminal import explain, interruptible
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_times_are_read_at_a_glance() -> None:
 )
 def test_what_the_machine_refuses_is_no_bug(error: Exception, code: int, message: str, hint: str) -> None:
     """A full disk, a limit or a broken installation is called by its name, with what can be done; the rest is a bug."""
-    said, advice, exit_code = _explain(error, debug=False)
+    said, advice, exit_code = explain(error, debug=False)
     assert exit_code == code
     assert message in said
     assert hint in (advice or "")
