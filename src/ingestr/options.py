@@ -162,8 +162,8 @@ class IngestOptions(ReadOptions):
     def spool_folder(self) -> Path:
         """Where complete pages wait until they are committed: the folder named, or the user's cache.
 
-        Without a home (a service, a container) it is a new folder among the temporary ones each time: pages are a
-        convenience, and nobody else could have made that folder to look into it.
+        Without a home, or with another user's (a service, a container, sudo), it is a new folder among the temporary
+        ones each time: pages are a convenience, and nobody else could have made that folder to look into it.
         """
         if self.pipelines_dir:
             return _expand(self.pipelines_dir) / "pages"
@@ -173,8 +173,8 @@ class IngestOptions(ReadOptions):
             cache = named if named.is_absolute() else Path("~/.cache").expanduser()
         except RuntimeError:
             cache = Path()
-        if cache.is_absolute():
-            return cache / "ingestr" / "pages"
+        if cache.is_absolute() and _is_within_reach(folder := cache / "ingestr" / "pages"):
+            return folder
         return Path(_temporary()) / f"ingestr-{secrets.token_hex(8)}"
 
 
@@ -185,6 +185,17 @@ def _expand(folder: str) -> Path:
         raise ConfigurationError(
             f"--pipelines-dir {folder!r} begins with a home that nobody has here", hint="write the whole path"
         ) from None
+
+
+def _is_within_reach(folder: Path) -> bool:
+    """Whether this user may go there, be the folder made already or not."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _temporary() -> str:

@@ -248,9 +248,15 @@ def test_pages_wait_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert options(pipelines_dir="~/here").spool_folder == tmp_path / "here" / "pages"
 
 
-@pytest.mark.parametrize("home", ["relative", "~"])
-def test_without_a_home_pages_wait_in_a_folder_of_their_own(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
-    """A service has no home: pages are a convenience, and nobody can have made their folder before."""
+@pytest.mark.parametrize("home", ["relative", "~", "out of reach"])
+def test_without_a_home_pages_wait_in_a_folder_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
+) -> None:
+    """A service has no home, sudo leaves another's: nobody can have made the folder of the pages before."""
+    if home == "out of reach":
+        # A link to itself is closed to every user, also to one whom no permission keeps out.
+        (tmp_path / "home").symlink_to(tmp_path / "home")
+        home = str(tmp_path / "home")
     monkeypatch.setenv("HOME", home)
     monkeypatch.delenv("XDG_CACHE_HOME")
     first, second = options().spool_folder, options().spool_folder
