@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ingestr.core.schema import TIMESTAMP
+from ingestr.core.sql import Statements
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import (
     ConfigurationError,
@@ -24,7 +25,6 @@ from ingestr.errors import (
     RequestRefusedError,
 )
 from ingestr.sources.base import Checkpoint, ReadRequest, Stream
-from ingestr.strategies.base import Statements
 from ingestr.system import SystemTable
 
 log = logging.getLogger("ingestr")
