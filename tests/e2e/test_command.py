@@ -218,7 +218,7 @@ BAD_INPUT = [
     (["--full-refresh", "--sql-limit", "5"], 2, "would drop"),
     (["--mask", "phone:hash"], 2, "--mask is refused"),
     (["--pipelines-dir", "~no-such-user"], 2, "--pipelines-dir"),
-    (["--dest-uri", "duckdb:///no/such/folder/sf.db"], 5, "does not exist"),
+    (["--dest-uri", "duckdb:////dev/null/folder/sf.db"], 5, "is not a folder"),
     (["--dest-uri", "duckdb:///:memory:"], 2, "gone when the command ends"),
     (["--page-size", "0"], 2, "at least 1"),
     (["--page-size", "many"], 2, "--page-size"),
