@@ -225,13 +225,20 @@ def _where_it_stands(
     if state.contents is None or state.cursor_field is None or state.cursor_value is None:
         return state
     kept = columns.every.get(state.cursor_field)
-    now = system.read_contents(one.destination, current, kept.column if kept else None, LOADED_AT)
+    changed = current.find(kept.column) if kept is not None else None
+    now = system.read_contents(one.destination, current, changed, current.find(LOADED_AT))
+    known = replace_fields(
+        state.contents,
+        # A column that somebody dropped tells nothing of the rows.
+        newest_change=state.contents.newest_change if changed is not None else None,
+        newest_load=state.contents.newest_load if current.find(LOADED_AT) is not None else None,
+    )
     if now.rows == 0 and state.contents.rows > 0:
         one.note(f"{one.target} was emptied since the last run: everything is read again")
         return None
     # Where both sides are compared, the comparison brings back rows that somebody removed.
     lost = now.rows < state.contents.rows and not chosen.include_deleted
-    if not now.is_older_than(state.contents) and not lost:
+    if not now.is_older_than(known) and not lost:
         return state
     by_change = state.cursor_field in (one.stream.changed_field, one.stream.created_field)
     if lost or now.newest_change is None or not by_change:
