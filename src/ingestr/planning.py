@@ -91,6 +91,7 @@ def make_plan(one: Run) -> Plan:
         same = before is None or before.source_object == stream.source_object
         if options.sql_limit is None and same:
             one.guard.live = count_rows(destination, one.target, live_rows(one, columns.read, current))
+            _guard_org(one, before, rewrite=rewrite)
     coverage = _choose_coverage(one, chosen, state, upper)
     compared = _is_compared(one, chosen, coverage) and _can_be_compared(one, columns, current)
     return Plan(chosen, columns, before, state, coverage, upper, rewrite, compared)
@@ -250,6 +251,14 @@ def _where_it_stands(
         f"{since:%Y-%m-%d %H:%M:%S} UTC, where it stands"
     )
     return replace_fields(state, cursor_value=since)
+
+
+def _guard_org(one: Run, before: StreamState | None, *, rewrite: bool) -> None:
+    """A table that is replaced from another org loses all its rows, however many come in their place."""
+    known, identity = before.source_identity if before is not None else None, one.source.identity
+    if rewrite and not one.options.full_refresh and known and identity and known != identity:
+        one.guard.take(one.guard.live or 0, f"are of the org {known}, and this login is at {identity}")
+        one.guard.live = None
 
 
 def _choose_coverage(one: Run, chosen: Selection, state: StreamState | None, upper: datetime) -> Coverage:

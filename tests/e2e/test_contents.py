@@ -133,6 +133,20 @@ def test_rows_that_vanish_in_masses_stop_the_run(
     assert alive == sorted(org.table(table.capitalize()).column("Id").to_pylist())
 
 
+def test_another_orgs_rows_take_no_tables_place(org: SimulatedOrg, database: Path) -> None:
+    """A table that is replaced is not filled from another org by mistake, though as many rows come."""
+    ingest(org, "lead", database)
+    before = loaded(database)
+    with SimulatedOrg(rows=60, seed=99) as other:
+        with pytest.raises(MassDeletionError, match="are of the org 00D"):
+            ingest(other, "lead", database)
+        assert loaded(database).equals(before)
+        ingest(other, "lead", database, full_refresh=True)
+        assert loaded(database).num_rows == other.count("Lead")
+    ingest(org, "lead", database, allow_mass_delete=True)
+    assert loaded(database).equals(before)
+
+
 def test_a_limit_is_no_loss(org: SimulatedOrg, database: Path) -> None:
     """Who asks for a few rows of a table that is replaced gets these."""
     ingest(org, "lead", database)
