@@ -262,5 +262,5 @@ def _contents(one: Run, plan: Plan) -> Contents | None:
     target = one.destination.describe(one.target)
     if target is None:
         return None
-    changed = plan.columns.read.get(plan.chosen.cursor_field or "")
-    return system.read_contents(one.destination, target, changed, LOADED_AT)
+    changed = target.find(plan.columns.read.get(plan.chosen.cursor_field or ""))
+    return system.read_contents(one.destination, target, changed, target.find(LOADED_AT))

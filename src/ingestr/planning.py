@@ -91,6 +91,7 @@ def make_plan(one: Run) -> Plan:
         same = before is None or before.source_object == stream.source_object
         if options.sql_limit is None and same:
             one.guard.live = count_rows(destination, one.target, live_rows(one, columns.read, current))
+            _guard_org(one, before, rewrite=rewrite)
     coverage = _choose_coverage(one, chosen, state, upper)
     compared = _is_compared(one, chosen, coverage) and _can_be_compared(one, columns, current)
     return Plan(chosen, columns, before, state, coverage, upper, rewrite, compared)
@@ -225,13 +226,20 @@ def _where_it_stands(
     if state.contents is None or state.cursor_field is None or state.cursor_value is None:
         return state
     kept = columns.every.get(state.cursor_field)
-    now = system.read_contents(one.destination, current, kept.column if kept else None, LOADED_AT)
+    changed = current.find(kept.column) if kept is not None else None
+    now = system.read_contents(one.destination, current, changed, current.find(LOADED_AT))
+    known = replace_fields(
+        state.contents,
+        # A column that somebody dropped tells nothing of the rows.
+        newest_change=state.contents.newest_change if changed is not None else None,
+        newest_load=state.contents.newest_load if current.find(LOADED_AT) is not None else None,
+    )
     if now.rows == 0 and state.contents.rows > 0:
         one.note(f"{one.target} was emptied since the last run: everything is read again")
         return None
     # Where both sides are compared, the comparison brings back rows that somebody removed.
     lost = now.rows < state.contents.rows and not chosen.include_deleted
-    if not now.is_older_than(state.contents) and not lost:
+    if not now.is_older_than(known) and not lost:
         return state
     by_change = state.cursor_field in (one.stream.changed_field, one.stream.created_field)
     if lost or now.newest_change is None or not by_change:
@@ -243,6 +251,14 @@ def _where_it_stands(
         f"{since:%Y-%m-%d %H:%M:%S} UTC, where it stands"
     )
     return replace_fields(state, cursor_value=since)
+
+
+def _guard_org(one: Run, before: StreamState | None, *, rewrite: bool) -> None:
+    """A table that is replaced from another org loses all its rows, however many come in their place."""
+    known, identity = before.source_identity if before is not None else None, one.source.identity
+    if rewrite and not one.options.full_refresh and known and identity and known != identity:
+        one.guard.take(one.guard.live or 0, f"are of the org {known}, and this login is at {identity}")
+        one.guard.live = None
 
 
 def _choose_coverage(one: Run, chosen: Selection, state: StreamState | None, upper: datetime) -> Coverage:

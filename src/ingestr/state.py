@@ -10,7 +10,7 @@ from sqlglot import exp
 from ingestr.core.cursor import Contents, StreamState
 from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
-from ingestr.destinations.base import Destination, TableRef, Target
+from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
 from ingestr.strategies.fit import as_moment
 from ingestr.system import SystemTable
 
@@ -114,16 +114,18 @@ def read_names(destination: Destination, target: TableRef, source_object: str) -
     return KeptNames(kept, rows[0]["naming"] if rows else None)
 
 
-def read_contents(destination: Destination, target: Target, changed: str | None, loaded_at: str) -> Contents:
+def read_contents(
+    destination: Destination, target: Target, changed: TargetColumn | None, loaded_at: TargetColumn | None
+) -> Contents:
     """What tells the table's content from an older copy of it.
 
     Args:
         destination: holds the table.
         target: the table as it stands.
         changed: the column of the cursor, if there is one.
-        loaded_at: the column of the load timestamp, if the table has it.
+        loaded_at: the column of the load timestamp, if there is one.
     """
-    newest = {"newest_change": target.find(changed), "newest_load": target.find(loaded_at)}
+    newest = {"newest_change": changed, "newest_load": loaded_at}
     wanted = [
         (exp.Max(this=as_moment(there, column(there.name))) if there is not None else exp.null()).as_(name)
         for name, there in newest.items()
