@@ -228,6 +228,7 @@ def _reconcile(one: Run, plan: Plan, deletes: Deletes, since: datetime | None, i
         one.began,
         one.quarantine,
         one.guard,
+        one.staging,
         lambda keys: merge_rows(one, chosen, plan.columns, keys, plan.covered),
     )
     tally = reconcile(both, since, deletes, in_source)
@@ -255,7 +256,7 @@ def _remember(one: Run, plan: Plan) -> Statements:
         state = replace_fields(state, contents=_contents(one, plan))
     known = state is None or state == plan.before
     statements = [] if known or state is None else system.write_state(one.target, state, one.run_id, one.began)
-    return statements + remember_columns(one.target, one.stream, plan.columns, one.options.schema_naming)
+    return statements + remember_columns(one.target, one.stream, plan.columns)
 
 
 def _contents(one: Run, plan: Plan) -> Contents | None:
