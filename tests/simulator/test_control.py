@@ -169,7 +169,7 @@ def test_waiting_requests_hold_up_nobody(own: SimulatedOrg) -> None:
     with ExitStack() as stack:
         for _ in range(100):
             waiting = stack.enter_context(socket.create_connection(("127.0.0.1", own.port)))
-            waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: org\r\n\r\n")
+            waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         _do(own, "settings", latency=0)
         assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT).status_code == 200
 

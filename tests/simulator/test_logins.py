@@ -1,6 +1,7 @@
 """Logging in: OAuth grants, SOAP login, sessions and their end."""
 
 import base64
+import ssl
 from xml.sax.saxutils import escape
 
 import httpx
@@ -151,16 +152,19 @@ def test_userinfo_refuses_in_plain_text(seeded: SimulatedOrg) -> None:
     assert (answer.status_code, answer.text) == (403, "Bad_OAuth_Token")
 
 
-@pytest.mark.parametrize("host", ["login.salesforce.com", "test.salesforce.com:443"])
-def test_client_credentials_want_the_orgs_own_domain(seeded: SimulatedOrg, host: str) -> None:
+def test_client_credentials_want_the_orgs_own_domain() -> None:
     """On the hosts where all orgs log in the grant is not supported; a password is."""
-    form = {"grant_type": "client_credentials", **_client(seeded)}
-    answer = httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT)
-    expected = {"error": "invalid_grant", "error_description": "request not supported on this domain"}
-    assert (answer.status_code, answer.json()) == (400, expected)
-    form |= {"grant_type": "password", "username": seeded.username}
-    form["password"] = seeded.password + seeded.security_token
-    assert httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT).status_code == 200
+    with SimulatedOrg(rows=0, tls=True) as org:
+        trusting = ssl.create_default_context(cafile=org.ca_file)
+        with httpx.Client(base_url=org.url, verify=trusting) as client:
+            for host in ("login.salesforce.com", "test.salesforce.com:443"):
+                form = {"grant_type": "client_credentials", **_client(org)}
+                answer = client.post(TOKEN, data=form, headers={"Host": host})
+                expected = {"error": "invalid_grant", "error_description": "request not supported on this domain"}
+                assert (answer.status_code, answer.json()) == (400, expected)
+                form |= {"grant_type": "password", "username": org.username}
+                form["password"] = org.password + org.security_token
+                assert client.post(TOKEN, data=form, headers={"Host": host}).status_code == 200
 
 
 def test_a_new_refresh_token_is_new(own: SimulatedOrg) -> None:
