@@ -311,7 +311,7 @@ ACCOUNT = [
 ]
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "name", "fields", "options"),
     [
@@ -330,7 +330,7 @@ def test_the_old_release_loads_the_right_rows(
     assert_rows(old_release.rows(fields), truth, from_old_release)
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 def test_the_old_release_merges_what_changed(old_release: OldRelease) -> None:
     """Its second run asks for accounts after the last it saw, by a time with six decimals, and merges them by Id."""
     org, options = old_release.org, ("--primary-key", "Id")
@@ -344,7 +344,7 @@ def test_the_old_release_merges_what_changed(old_release: OldRelease) -> None:
     assert_rows(old_release.rows(fields), org.table("Account", deleted=True).select(fields), from_old_release)
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 def test_the_old_release_looks_for_a_key_that_no_org_has(old_release: OldRelease) -> None:
     """Left to itself it ends in an error of its own on tables that it merges: it wants `id`, and records have `Id`."""
     command = old_release.command("account")
