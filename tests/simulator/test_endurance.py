@@ -1,9 +1,11 @@
 """The org goes on answering whatever another program sends it: patterns, half requests, floods, nesting, numbers."""
 
+import gc
 import json
 import socket
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -214,6 +216,26 @@ def test_the_log_of_requests_keeps_the_latest(own_talk: Talk) -> None:
     assert (len(org.requests), org.requests_served) == (10_000, 10_006)
     own_talk.client.get("/services/data", headers={"X": "y" * 200_000})
     assert org.requests[-1].headers == {}
+
+
+def test_no_connection_outlives_the_org() -> None:
+    """Those that come while it stops are closed like all others: a socket that nobody closes warns, and fails."""
+    for _ in range(8):
+        with SimulatedOrg(rows=0) as org:
+            knocking = threading.Thread(target=_knock, args=(org.port,))
+            knocking.start()
+            while org.requests_served < 10:
+                time.sleep(0.001)
+        knocking.join()
+        gc.collect()
+
+
+def _knock(port: int) -> None:
+    """Connect, ask and leave, many times or until nobody listens."""
+    with suppress(OSError):
+        for _ in range(500):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                connection.sendall(b"GET /services/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
 @pytest.mark.parametrize("half", [b"", b"CONNECT login.sales", b"CONNECT login.salesforce.com:443 HTTP/1.1\r\nA: b"])

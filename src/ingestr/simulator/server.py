@@ -20,7 +20,8 @@ from ingestr.simulator.tunnel import Certificates
 _START_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LOOK_EVERY = 1.0
-_LAST_TURNS = 5
+# What asyncio has begun with a connection is done after three.
+_TURNS = 5
 # Longer than the platform allows, so that the org itself can say 414 and 431.
 _LONGEST_HEAD = 1 << 18
 
@@ -80,6 +81,12 @@ class _Uvicorn(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._told.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening)
+        # asyncio loses connections that were just taken when their server is closed before they have begun.
+        await _turns()
         for server in self.servers:
             server.close()
         for sock in sockets or []:
@@ -87,7 +94,6 @@ class _Uvicorn(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         deadline = time.monotonic() + _GRACE_SECONDS
-        # Connections that were just taken have a task, and are not yet among the connections.
         while (_others() or self.server_state.connections) and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
         for task in _others():
@@ -95,8 +101,12 @@ class _Uvicorn(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         # Sockets are closed in the loop's next turns, and by nobody when it ends before.
-        for _ in range(_LAST_TURNS):
-            await asyncio.sleep(0)
+        await _turns()
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _others() -> set[asyncio.Task[object]]:
