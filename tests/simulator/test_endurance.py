@@ -220,7 +220,7 @@ def test_the_log_of_requests_keeps_the_latest(own_talk: Talk) -> None:
 
 def test_no_connection_outlives_the_org() -> None:
     """Those that come while it stops are closed like all others: a socket that nobody closes warns, and fails."""
-    for _ in range(8):
+    for _ in range(4):
         with SimulatedOrg(rows=0) as org:
             knocking = threading.Thread(target=_knock, args=(org.port,))
             knocking.start()

@@ -149,6 +149,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_simple_salesforce_reads_the_right_rows(behind_proxy: SimulatedOrg, tmp_path: Path) -> None:
     """Password login, REST over pages, Bulk 2.0 by locators and Bulk 1.0 bring every row with its values."""
     python = python_client("simple-salesforce", SIMPLE_SALESFORCE) / "python"
@@ -212,6 +213,7 @@ const httpProxy = HTTPS_PROXY;
 """
 
 
+@pytest.mark.slow
 def test_jsforce_reads_the_right_rows(behind_proxy: SimulatedOrg, tmp_path: Path) -> None:
     """SOAP login, client credentials, REST with autoFetch and both Bulk APIs bring every row with its values."""
     node, packages = node_client("jsforce", JSFORCE)
