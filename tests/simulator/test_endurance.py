@@ -12,17 +12,15 @@ import httpx
 import pytest
 
 from ingestr.simulator import Fault, SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENCE, PATIENTLY, Talk
 
 JSON = {"Content-Type": "application/json"}
 DEEP = 100_000
-# No answer of these tests takes a tenth of it, and what never ends takes more.
-PATIENCE = 20
 
 
 def control(org: SimulatedOrg, path: str, text: str) -> httpx.Response:
     """POST JSON as it is written."""
-    return httpx.post(f"{org.url}/__control__/{path}", content=text, headers=JSON, verify=CONTEXT, timeout=PATIENCE)
+    return httpx.post(f"{org.url}/__control__/{path}", content=text, headers=JSON, **PATIENTLY)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,7 @@ def test_delayed_requests_hold_up_nobody(own: SimulatedOrg) -> None:
             waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while own.faults.pending():
             time.sleep(0.01)
-        assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT, timeout=PATIENCE).status_code == 200
+        assert httpx.get(f"{own.url}/services/data/", **PATIENTLY).status_code == 200
         assert control(own, "access_token", "").status_code == 200
 
 
@@ -131,12 +129,12 @@ def test_a_body_has_an_end(own: SimulatedOrg) -> None:
     for path in ("/__control__/insert", "/services/oauth2/token"):
         for body in (large, iter([large])):
             try:
-                answer = httpx.post(own.url + path, content=body, headers=JSON, verify=CONTEXT, timeout=PATIENCE)
+                answer = httpx.post(own.url + path, content=body, headers=JSON, **PATIENTLY)
             except httpx.TransportError:
                 # The answer came while the rest was sent, and was lost with the connection.
                 continue
             assert answer.status_code == 413
-    assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{own.url}/services/data/", **PATIENTLY).status_code == 200
 
 
 def test_a_head_has_an_end(own: SimulatedOrg) -> None:
@@ -146,7 +144,7 @@ def test_a_head_has_an_end(own: SimulatedOrg) -> None:
         for _ in range(10_000):
             flooding.sendall(b"X: " + b"y" * 10_000 + b"\r\n")
         raise AssertionError("a hundred megabytes of headers were read")
-    assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{own.url}/services/data/", **PATIENTLY).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP, "[" * DEEP + "]" * DEEP])

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENCE, PATIENTLY, Talk
 
 TOKEN = "/services/oauth2/token"
 
@@ -18,7 +18,7 @@ def _client(org: SimulatedOrg) -> dict[str, str]:
 
 
 def _post(org: SimulatedOrg, **form: str) -> httpx.Response:
-    return httpx.post(org.url + TOKEN, data=form, verify=CONTEXT)
+    return httpx.post(org.url + TOKEN, data=form, **PATIENTLY)
 
 
 def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Response:
@@ -29,7 +29,7 @@ def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Resp
         "</urn:login></env:Body></env:Envelope>"
     )
     headers = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": "login"}
-    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers, verify=CONTEXT)
+    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers, **PATIENTLY)
 
 
 def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
@@ -42,14 +42,14 @@ def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
     assert body["issued_at"].isdigit()
     assert not {"expires_in", "refresh_token"} & body.keys()
     headers = {"Authorization": f"Bearer {body['access_token']}"}
-    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers, verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers, **PATIENTLY).status_code == 200
 
 
 def test_basic_authorization_names_the_client_too(seeded: SimulatedOrg) -> None:
     """Client id and secret may come in a Basic header instead of the body."""
     pair = base64.b64encode(f"{seeded.client_id}:{seeded.client_secret}".encode()).decode()
     headers = {"Authorization": f"Basic {pair}"}
-    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers, verify=CONTEXT)
+    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers, **PATIENTLY)
     assert answer.status_code == 200
 
 
@@ -102,7 +102,7 @@ def test_soap_login_gives_a_session_and_the_server(seeded: SimulatedOrg) -> None
     assert f"<serverUrl>{seeded.url}/services/Soap/u/64.0/00D" in answer.text
     session = answer.text.partition("<sessionId>")[2].partition("</sessionId>")[0]
     headers = {"Authorization": f"Bearer {session}"}
-    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers, verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers, **PATIENTLY).status_code == 200
 
 
 def test_soap_login_with_a_wrong_password_is_a_fault(seeded: SimulatedOrg) -> None:
@@ -148,7 +148,11 @@ def test_the_first_token_is_the_same_for_the_same_seed() -> None:
 
 def test_userinfo_refuses_in_plain_text(seeded: SimulatedOrg) -> None:
     """userinfo answers a bad token with 403 and bare text, unlike the REST API."""
-    answer = httpx.get(f"{seeded.url}/services/oauth2/userinfo", headers={"Authorization": "Bearer x"}, verify=CONTEXT)
+    answer = httpx.get(
+        f"{seeded.url}/services/oauth2/userinfo",
+        headers={"Authorization": "Bearer x"},
+        **PATIENTLY,
+    )
     assert (answer.status_code, answer.text) == (403, "Bad_OAuth_Token")
 
 
@@ -156,7 +160,7 @@ def test_client_credentials_want_the_orgs_own_domain() -> None:
     """On the hosts where all orgs log in the grant is not supported; a password is."""
     with SimulatedOrg(rows=0, tls=True) as org:
         trusting = ssl.create_default_context(cafile=org.ca_file)
-        with httpx.Client(base_url=org.url, verify=trusting) as client:
+        with httpx.Client(base_url=org.url, verify=trusting, timeout=PATIENCE) as client:
             for host in ("login.salesforce.com", "test.salesforce.com:443"):
                 form = {"grant_type": "client_credentials", **_client(org)}
                 answer = client.post(TOKEN, data=form, headers={"Host": host})

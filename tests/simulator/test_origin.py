@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import Talk
+from simulator.talk import PATIENCE, Talk
 
 FORM = "grant_type=client_credentials"
 PATHS = ["/__control__", "/__control__/requests", "/services/data", "/services/oauth2/userinfo", "/no/such/path", "/"]
@@ -18,7 +18,7 @@ def ask(
     org: SimulatedOrg, method: str, path: str, headers: Mapping[str, str], body: str | None = None
 ) -> http.client.HTTPResponse:
     """Send a request with exactly these headers, besides the length of its body."""
-    connection = http.client.HTTPConnection("127.0.0.1", org.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", org.port, timeout=PATIENCE)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -62,7 +62,7 @@ def test_names_of_salesforce_are_served_where_a_certificate_leads_them_here() ->
     with SimulatedOrg(rows=0, proxy=True) as org:
         for host, status in [("acme.my.salesforce.com", 200), ("Login.Salesforce.com:443", 200), ("a.example", 403)]:
             trusted = ssl.create_default_context(cafile=org.ca_file)
-            connection = http.client.HTTPSConnection("127.0.0.1", org.port, timeout=20, context=trusted)
+            connection = http.client.HTTPSConnection("127.0.0.1", org.port, timeout=PATIENCE, context=trusted)
             connection.request("GET", "/services/data", headers={"Host": host})
             assert connection.getresponse().status == status
             connection.close()
