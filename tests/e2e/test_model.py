@@ -1,9 +1,8 @@
 """After any sequence of changes, faults, kills and runs, the destination is what the org holds.
 
-``INGESTR_EXAMPLES=5000 pytest tests/e2e/test_model.py`` tries as many sequences as one likes.
+``TEST_EXAMPLES=5000 pytest tests/e2e/test_model.py`` tries as many sequences as one likes.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,11 +16,10 @@ from hypothesis import strategies as st
 from ingestr.errors import IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
 from kill import Killer
-from support import JSON_HEADERS, claim_huge, expected, ingest, loaded, source_uri, table_names
+from support import EXAMPLES, JSON_HEADERS, claim_huge, expected, ingest, loaded, source_uri, table_names
 
 # Several tests of a part each, so that they run side by side.
-PARTS = 8
-EXAMPLES = -(-int(os.environ.get("INGESTR_EXAMPLES", "200")) // PARTS)
+PARTS = 4
 HIDDEN = {"Account": "Site", "Lead": "Industry"}
 
 CHANGES = st.sampled_from(
@@ -107,12 +105,13 @@ def unchanged(before: Any, database: Path) -> bool:
     return bool(loaded(database).equals(before))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", range(PARTS))
 def test_any_sequence_ends_right(killer: Killer, part: int) -> None:
     """Whatever happens in between: each good run leaves the truth, each failing one what was there."""
 
     @seed(part)
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=-(-EXAMPLES // PARTS), deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.sampled_from(["Account", "Lead"]), st.lists(STEPS, min_size=2, max_size=9))
     def try_sequence(name: str, steps: list[tuple[str, str, int]]) -> None:
         with SimulatedOrg(rows=25, seed=5) as org, tempfile.TemporaryDirectory() as folder:
