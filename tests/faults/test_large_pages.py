@@ -20,7 +20,7 @@ def large_org(org: SimulatedOrg, monkeypatch: pytest.MonkeyPatch) -> SimulatedOr
     """An org whose leads come by Bulk, in pages that count as large, cut into blocks of a few rows."""
     monkeypatch.setattr(body, "LARGE_BODY", 500)
     monkeypatch.setattr(spool, "LARGE_BODY", 500)
-    monkeypatch.setattr(decode, "_BLOCK_BYTES", (4_000,))
+    monkeypatch.setattr(decode, "_BLOCK_BYTES", 500)
     org.page_rows = PAGE
     claim_huge(org, "Lead", times=None)
     return org
