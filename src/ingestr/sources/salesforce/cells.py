@@ -10,10 +10,9 @@ page is looked at quote by quote, and all of a page with another sum. Must not k
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,81 +22,35 @@ from ingestr.errors import IncompleteReadError
 
 # A record has at most 1.6 million characters of long text, and 800 fields.
 _LONGEST_ROW, _LONGEST_HEADER = 128 << 20, 1 << 20
-_GROWTH, _BATCHES = 16, 8
-_BEGINNING = 64 << 10
-_PIECE = 1 << 20
+_GROWTH, _BLOCKS_A_PART = 16, 4
+_BEGINNING, _PIECE = 64 << 10, 1 << 20
 _PARSE = arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-_QUOTE = re.compile(b'"')
-# CR, and the bytes of characters beyond ASCII.
-_NO_END = b"\r" + bytes(range(128, 256))
+_QUOTE, _CRS = re.compile(b'"'), re.compile(b"\r*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BROKEN = "a page of results is broken: "
 
-OpenPage = Callable[[], BinaryIO]
 
-
-def read_text(open_page: OpenPage, wanted: Sequence[str], block_bytes: int, *, in_parts: bool) -> Iterator[pa.Table]:
+def read_page(page: bytes, wanted: Sequence[str], block_bytes: int) -> pa.Table:
     """The page's rows as text, columns by name; an empty cell is null whatever its quotes.
 
     Args:
-        open_page: opens the page at its beginning; it is without NUL and ends in a line break.
+        page: without NUL, and with a line break at its end.
         wanted: columns, each of which must stand in the header once.
         block_bytes: text to parse at a time; where a row is longer than that, more.
-        in_parts: give a table for some blocks at a time, and not one for the page.
 
     Raises:
-        IncompleteReadError: the page is not CSV to its end, not UTF-8, or lacks a column. It may come after rows.
+        IncompleteReadError: the page is not CSV to its end, not UTF-8, or lacks a column.
     """
-    done = 0
-    while True:
-        try:
-            for table in _tables(open_page, wanted, block_bytes, done, in_parts=in_parts):
-                done += table.num_rows
-                yield table
-        except pa.ArrowInvalid as error:
-            if block_bytes >= _LONGEST_ROW:
-                raise IncompleteReadError(f"a page of results is broken: {error}") from None
-            # Arrow has no error of its own for a row that is longer than a block.
-            block_bytes = min(block_bytes * _GROWTH, _LONGEST_ROW)
-        else:
-            return
+    source = io.BytesIO(page)
+    header = _Header.of(source, wanted)
+    return header.table(memoryview(page)[source.tell() :], block_bytes)
 
 
-def _tables(
-    open_page: OpenPage, wanted: Sequence[str], block_bytes: int, skip: int, *, in_parts: bool
-) -> Iterator[pa.Table]:
-    """One try with blocks of this size, without the rows that an earlier try gave."""
-    with open_page() as source:
-        names, breaks = _header(source)
-        places = [_place(names, name) for name in wanted]
-        check_quotes(open_page, len(names), _BEGINNING)
-        blocks = _Blocks(source, block_bytes)
-        seen = _Seen()
-        for table in _parsed(blocks, len(names), in_parts=in_parts):
-            seen.add(table)
-            rest = table.slice(skip)
-            skip = max(skip - table.num_rows, 0)
-            if rest.num_rows:
-                yield pa.table([rest.column(place) for place in places], names=list(wanted))
-    if blocks.bytes - seen.text - (3 * len(names) + breaks - 1) * seen.rows != seen.quotes:
-        check_quotes(open_page, len(names))
-
-
-@dataclass
-class _Seen:
-    """What Arrow made of a page so far: rows, bytes of text, and quotes among them."""
-
-    rows: int = 0
-    text: int = 0
-    quotes: int = 0
-
-    def add(self, table: pa.Table) -> None:
-        """Count a table."""
-        self.rows += table.num_rows
-        for column in table.columns:
-            for text in texts(column):
-                self.text += len(text)
-                # Looking for one is ten times as fast as counting, and most columns have none.
-                self.quotes += bytes(text).count(b'"') if _QUOTE.search(text) else 0
+def read_parts(source: BinaryIO, wanted: Sequence[str], block_bytes: int) -> Iterator[pa.Table]:
+    """The same of a page that is not in memory, some blocks at a time. An error may come after rows."""
+    header = _Header.of(source, wanted)
+    for rows in _whole_rows(source, _BLOCKS_A_PART * block_bytes):
+        yield header.table(rows, block_bytes)
 
 
 def texts(column: pa.ChunkedArray) -> Iterator[memoryview]:
@@ -109,137 +62,174 @@ def texts(column: pa.ChunkedArray) -> Iterator[memoryview]:
             yield memoryview(text)[places[chunk.offset] : places[chunk.offset + len(chunk)]]
 
 
-class PageInMemory(io.BytesIO):
-    """A page as a file that is read without copying it."""
+@dataclass(frozen=True)
+class _Header:
+    """A page's first row, and what is wanted of the others.
 
-    def __init__(self, page: bytes) -> None:
-        super().__init__(page)
-        self._page = memoryview(page)
+    Args:
+        columns: how many cells a row has.
+        places: where the wanted ones are.
+        names: their names.
+        line_end: bytes that end a row.
+    """
 
-    def read(self, size: int | None = -1) -> memoryview:  # type: ignore[override]
-        """The next bytes."""
-        start = self.tell()
-        end = self.seek(start + size if size is not None and 0 <= size < len(self._page) - start else len(self._page))
-        return self._page[start:end]
+    columns: int
+    places: tuple[int, ...]
+    names: tuple[str, ...]
+    line_end: int
+
+    @classmethod
+    def of(cls, source: BinaryIO, wanted: Sequence[str]) -> Self:
+        """Read the header, and no further."""
+        line = b""
+
+        def lines() -> Iterator[str]:
+            nonlocal line
+            while line := source.readline(_LONGEST_HEADER):
+                yield line.removeprefix(_BYTE_ORDER_MARK).decode()
+
+        try:
+            names = next(csv.reader(lines(), strict=True), [])
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise IncompleteReadError(f"{_BROKEN}its header: {error}") from None
+        for name in wanted:
+            if names.count(name) != 1:
+                what = "has twice" if name in names else "lacks"
+                raise IncompleteReadError(f"a page of results {what} a column that was asked for: {name}")
+        places = tuple(names.index(name) for name in wanted)
+        return cls(len(names), places, tuple(wanted), 2 if line.endswith(b"\r\n") else 1)
+
+    def table(self, rows: memoryview, block_bytes: int) -> pa.Table:
+        """The wanted columns of some rows."""
+        if not rows:
+            return pa.schema([(name, pa.string()) for name in self.names]).empty_table()
+        _check_quotes(rows[:_BEGINNING], self.columns, whole=len(rows) <= _BEGINNING)
+        try:
+            _check_utf8(rows)
+            table = _parsed(rows, self.columns, block_bytes)
+        except pa.ArrowInvalid as error:
+            raise IncompleteReadError(f"{_BROKEN}{error}") from None
+        if not self._is_plain(rows, table):
+            _check_quotes(rows, self.columns, whole=True)
+        return pa.table([table.column(place) for place in self.places], names=list(self.names))
+
+    def _is_plain(self, rows: memoryview, table: pa.Table) -> bool:
+        """Whether the rows' bytes are those of the texts in quotes, and no others."""
+        structure: int = (3 * self.columns - 1 + self.line_end) * table.num_rows
+        size = quotes = 0
+        for column in table.columns:
+            for text in texts(column):
+                size += len(text)
+                # Looking for one is ten times as fast as counting, and most columns have none.
+                quotes += bytes(text).count(b'"') if _QUOTE.search(text) else 0
+        return len(rows) == size + quotes + structure
+
+
+def _whole_rows(source: BinaryIO, size: int) -> Iterator[memoryview]:
+    """The rest of a page in parts that end where a row does; each is good until the next is asked for."""
+    # One place for all of them: fresh memory for each costs as much as the work on it.
+    room, filled = bytearray(size), 0
+    while True:
+        while filled < len(room) and (piece := source.read(min(_PIECE, len(room) - filled))):
+            room[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        if not filled:
+            return
+        if end := _last_row_end(room, filled):
+            yield memoryview(room)[:end]
+            room[: filled - end] = room[end:filled]
+            filled -= end
+        elif filled < len(room):
+            raise IncompleteReadError(f"{_BROKEN}it ends inside a cell")
+        elif filled >= _LONGEST_ROW:
+            raise IncompleteReadError(f"a page of results has a row of more than {_LONGEST_ROW >> 20} MB")
+        else:
+            room = room + bytes(len(room))
+
+
+def _last_row_end(text: bytearray, filled: int) -> int:
+    """Where the last whole row ends: behind a line break with an even number of quotes before it."""
+    end = text.rfind(b"\n", 0, filled) + 1
+    quotes = text.count(b'"', 0, end)
+    while quotes % 2:
+        before = text.rfind(b"\n", 0, end - 1) + 1
+        quotes -= text.count(b'"', before, end)
+        end = before
+    return end
+
+
+def _check_utf8(rows: memoryview) -> None:
+    # Arrow's own check, cell by cell, takes three times as long.
+    ends = pa.py_buffer((0).to_bytes(4, "little") + len(rows).to_bytes(4, "little"))
+    pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(rows)]).validate(full=True)
+
+
+def _parsed(rows: memoryview, columns: int, block_bytes: int) -> pa.Table:
+    """All columns, in the page's order and under their numbers."""
+    names = [str(place) for place in range(columns)]
+    # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
+    read = arrow_csv.ReadOptions(block_size=1 << 30, use_threads=False, column_names=names)
+    convert = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+        check_utf8=False,
+    )
+    while True:
+        file = pa.PythonFile(_Blocks(rows, block_bytes), mode="r")
+        try:
+            return arrow_csv.read_csv(file, read_options=read, parse_options=_PARSE, convert_options=convert)
+        except pa.ArrowInvalid:
+            # Arrow has no error of its own for a row that is longer than a block.
+            if block_bytes >= len(rows):
+                raise
+            block_bytes *= _GROWTH
 
 
 class _Blocks:
-    """The rest of a page in blocks, as a file for Arrow, which finds the rows in them.
+    """Rows as a file of blocks for Arrow, which finds the rows in them.
 
     None ends in CR: Arrow would drop the LF that the next block begins with, inside a cell too (``CSVBufferIterator``
-    in Arrow's csv/reader.cc takes the two for one line break). Nor does one end within a character.
+    in Arrow's csv/reader.cc takes the two for one line break).
     """
 
     closed = False
 
-    def __init__(self, source: BinaryIO, size: int) -> None:
-        self._source = source
+    def __init__(self, rows: memoryview, size: int) -> None:
+        self._rows = rows
         self._size = size
-        self._rest = b""
-        self._begun = False
-        self.bytes = 0
+        self._start = 0
 
     def read(self, _: int = -1) -> bytes | memoryview:
-        """The next block; nothing at the end. Raises ArrowInvalid where it is not UTF-8."""
-        block: bytes | memoryview
-        while block := self._source.read(self._size):
-            self.bytes += len(block)
-            if self._rest or block[-1:] in _NO_END:
-                whole = self._rest + block
-                block = whole.rstrip(_NO_END)
-                self._rest = whole[len(block) :]
-            if block:
-                if not self._begun and bytes(block[:3]) == _BYTE_ORDER_MARK:
-                    # Arrow drops one; the page's own is gone, and this one is text.
-                    block = _BYTE_ORDER_MARK + block
-                self._begun = True
-                # Arrow's own check, cell by cell, takes three times as long.
-                ends = pa.py_buffer((0).to_bytes(4, "little") + len(block).to_bytes(4, "little"))
-                pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(block)]).validate(full=True)
-                return block
-        return b""
+        """The next block; nothing at the end."""
+        start, end = self._start, self._start + self._size
+        if end < len(self._rows) and self._rows[end - 1] == ord("\r"):
+            # A pattern that matches nothing too always matches.
+            end = _CRS.match(self._rows, end).end() + 1  # type: ignore[union-attr]
+        self._start = min(end, len(self._rows))
+        block = self._rows[start : self._start]
+        # Arrow drops a byte order mark: the page's own is gone, and this one is text.
+        return _BYTE_ORDER_MARK + block if not start and block[:3] == _BYTE_ORDER_MARK else block
 
     def close(self) -> None:
-        """The source belongs to somebody else."""
+        """There is nothing to close."""
 
 
-def _header(source: BinaryIO) -> tuple[list[str], int]:
-    """The names of the page's columns, and how many bytes end a row."""
-    line = b""
-
-    def lines() -> Iterator[str]:
-        nonlocal line
-        while line := source.readline(_LONGEST_HEADER):
-            yield line.removeprefix(_BYTE_ORDER_MARK).decode()
-
-    try:
-        names = next(csv.reader(lines(), strict=True), [])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise IncompleteReadError(f"a page of results is broken: its header: {error}") from None
-    return names, 2 if line.endswith(b"\r\n") else 1
-
-
-def _place(names: Sequence[str], name: str) -> int:
-    if names.count(name) != 1:
-        what = "has twice" if name in names else "lacks"
-        raise IncompleteReadError(f"a page of results {what} a column that was asked for: {name}")
-    return names.index(name)
-
-
-def _parsed(blocks: _Blocks, columns: int, *, in_parts: bool) -> Iterator[pa.Table]:
-    """All columns, in the page's order and under their numbers."""
-    names = [str(place) for place in range(columns)]
-    options: dict[str, Any] = {
-        # Pages are decoded side by side: threads within a page would cost twice the time of the processors.
-        "read_options": arrow_csv.ReadOptions(block_size=1 << 30, use_threads=False, column_names=names),
-        "parse_options": _PARSE,
-        "convert_options": arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-            check_utf8=False,
-        ),
-    }
-    file = pa.PythonFile(blocks, mode="r")
-    try:
-        if in_parts:
-            batches = arrow_csv.open_csv(file, **options)
-            # The work on a column of a table costs more than that on its rows where they are few.
-            while some := list(islice(batches, _BATCHES)):
-                yield pa.Table.from_batches(some)
-        else:
-            yield arrow_csv.read_csv(file, **options)
-    except pa.ArrowInvalid:
-        # A page without rows is right, and an error to Arrow.
-        if blocks.bytes:
-            raise
-
-
-def check_quotes(open_page: OpenPage, columns: int, most: int | None = None) -> None:
-    """Look at each quote and line break for itself.
-
-    Args:
-        open_page: as for ``read_text``.
-        columns: cells of a row.
-        most: how many bytes to look at; all if None.
+def _check_quotes(rows: memoryview, columns: int, *, whole: bool) -> None:
+    """Look at each quote and line break for itself; rows that are not ``whole`` are the beginning of more.
 
     Raises:
-        IncompleteReadError: a quote stands where none may be, a row is empty, or the page ends inside a cell.
+        IncompleteReadError: a quote stands where none may be, or a row is empty.
     """
-    with open_page() as source:
-        _header(source)
-        # A byte before and one after show what the bytes between them are about; a line break stands for both ends.
-        text, odd = b"\n", False
-        while piece := source.read(min(_PIECE, most or _PIECE)):
-            text += piece
-            if most is not None:
-                break
-            odd = _check_piece(text, columns, odd=odd)
-            text = text[-2:]
-        odd = _check_piece(text + b"\n", columns, odd=odd)
-    if odd and most is None:
-        raise IncompleteReadError("a page of results is broken: it ends inside a cell")
+    odd = False
+    for start in range(0, len(rows), _PIECE):
+        # A byte before and one after show what a byte is about; a line break stands for both ends.
+        before = bytes(rows[start - 1 : start]) or b"\n"
+        after = bytes(rows[start + _PIECE : start + _PIECE + 1]) or b"\n"
+        odd = _check_piece(before + rows[start : start + _PIECE] + after, columns, odd=odd)
+    if odd and whole:
+        raise IncompleteReadError(f"{_BROKEN}it ends inside a cell")
 
 
 def _check_piece(text: bytes, columns: int, *, odd: bool) -> bool:
@@ -253,11 +243,11 @@ def _check_piece(text: bytes, columns: int, *, odd: bool) -> bool:
     inside = _parity(quote[here], odd=odd)
     opening, closing = pc.and_(quote[here], inside), pc.and_not(quote[here], inside)
     if pc.or_(pc.and_not(opening, border[before]), pc.and_not(closing, border[after])).true_count:
-        raise IncompleteReadError("a page of results is broken: a quote stands where none may be")
+        raise IncompleteReadError(f"{_BROKEN}a quote stands where none may be")
     second = pc.and_not(pc.and_(breaks[before], breaks[here]), inside)
     if columns > 1 and pc.and_not(second, pc.and_(cr[before], lf[here])).true_count:
-        raise IncompleteReadError("a page of results is broken: it has an empty line")
-    return bool(inside[size - 1].as_py()) if size else odd
+        raise IncompleteReadError(f"{_BROKEN}it has an empty line")
+    return bool(inside[size - 1].as_py())
 
 
 def _parity(bits: pa.BooleanArray, *, odd: bool) -> pa.BooleanArray:

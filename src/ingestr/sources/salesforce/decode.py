@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ingestr.errors import DecodeError, IncompleteReadError
 from ingestr.sources.base import RejectedRow
-from ingestr.sources.salesforce.cells import PageInMemory, read_text
+from ingestr.sources.salesforce.cells import read_page, read_parts
 from ingestr.sources.salesforce.values import convert, text_array
 
 # Blocks that fit a processor's cache are parsed fastest.
@@ -60,21 +60,21 @@ def decode_csv(page: bytes, schema: pa.Schema, *, collect: bool = False, block_b
         return Decoded(schema.empty_table(), (), 0)
     if not page.endswith(b"\n"):
         page += b"\n"
-    tables = list(read_text(lambda: PageInMemory(page), schema.names, block_bytes or _BLOCK_BYTES, in_parts=False))
-    return cast_table(tables[0], schema, collect=collect) if tables else Decoded(schema.empty_table(), (), 0)
+    return cast_table(read_page(page, schema.names, block_bytes or _BLOCK_BYTES), schema, collect=collect)
 
 
 def decode_csv_in_parts(
     open_page: Callable[[], BinaryIO], schema: pa.Schema, *, collect: bool = False, block_bytes: int | None = None
 ) -> Iterator[Decoded]:
-    """The same for a page that is too large to be in memory at once: a block after the other.
+    """The same for a page that is too large to be in memory at once: a part after the other.
 
     Args:
         open_page: opens the page at its beginning, with a line break at its end and without NUL.
         schema: as for ``decode_csv``, and so are ``collect``, ``block_bytes`` and the errors.
     """
-    for block in read_text(open_page, schema.names, block_bytes or _BLOCK_BYTES, in_parts=True):
-        yield cast_table(block, schema, collect=collect)
+    with open_page() as source:
+        for part in read_parts(source, schema.names, block_bytes or _BLOCK_BYTES):
+            yield cast_table(part, schema, collect=collect)
 
 
 def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema, *, collect: bool = False) -> Decoded:
