@@ -17,7 +17,7 @@ from ingestr.sources.salesforce.cells import read_page, read_parts
 from ingestr.sources.salesforce.values import convert, text_array
 
 # Blocks that fit a processor's cache are parsed fastest.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 2 << 20
 _LONGEST_VALUE = 1_000
 
 
