@@ -24,7 +24,7 @@ def page(body: bytes, rows: int | None = None) -> RawPage:
 
 def bomb(mib: int) -> bytes:
     """A body of this many MiB of spaces in one quoted cell, as one gzip member."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return b"".join([packer.compress(b'"x"\n"'), *(packer.compress(b" " * MIB) for _ in range(mib)), packer.flush()])
 
 
@@ -78,7 +78,7 @@ from ingestr.sources.salesforce.spool import RawPage
 import pyarrow as pa
 sys.path.insert(0, sys.argv[1])
 from test_body import bomb, forged
-page = RawPage("u", forged(bomb(2_000), int(sys.argv[2])) if int(sys.argv[2]) else bomb(2_000), "gzip", None, None)
+page = RawPage("u", forged(bomb(1_000), int(sys.argv[2])) if int(sys.argv[2]) else bomb(1_000), "gzip", None, None)
 schema = pa.schema([("x", pa.string())])
 try:
     if is_large(page):
@@ -92,10 +92,10 @@ except IncompleteReadError as error:
 
 
 @pytest.mark.parametrize("said", [0, 5_000_000])
-def test_a_body_of_gigabytes_takes_no_gigabyte(said: int) -> None:
-    """Two gigabytes in one cell are an error before they are in memory, whatever the trailer says."""
+def test_a_body_that_swells_is_not_kept_in_memory(said: int) -> None:
+    """A gigabyte in one cell is an error before it is in memory, whatever the trailer says."""
     here = __file__.rpartition("/")[0]
     done = subprocess.run([sys.executable, "-c", HUNGRY, here, str(said)], capture_output=True, text=True, check=True)
     message, peak = done.stdout.splitlines()
     assert "more than" in message or "longer" in message
-    assert int(peak) < 1_000
+    assert int(peak) < 600

@@ -70,9 +70,7 @@ def text_of(page: RawPage) -> bytes:
         IncompleteReadError: the body is cut short or damaged, or its text is larger than ``is_large`` was told.
     """
     if page.encoding != "gzip":
-        body = bytes(page.body)
-        _check_quotes(body.count(b'"'))
-        return body
+        return bytes(page.body)
     said = min(_said_size(page), _LARGE_TEXT)
     try:
         with _inflated(page) as source:
@@ -98,8 +96,9 @@ def check(page: RawPage) -> None:
                 quotes += piece.count(b'"')
     except _DAMAGED as error:
         raise _damaged(error) from None
-    if page.encoding != "gzip":
-        _check_quotes(quotes)
+    if page.encoding != "gzip" and quotes % 2:
+        # Nothing but an open quote tells that an uncompressed body without a length was cut.
+        raise IncompleteReadError("a page of results is cut short")
 
 
 def open_text(page: RawPage) -> BinaryIO:
@@ -149,12 +148,6 @@ def _inflated(page: RawPage) -> BinaryIO:
 def _said_size(page: RawPage) -> int:
     """Bytes of text by the trailer of the compressed body."""
     return int.from_bytes(page.body[-4:], "little") if page.encoding == "gzip" else len(page.body)
-
-
-def _check_quotes(number: int) -> None:
-    """Nothing but an open quote tells that an uncompressed body without a length was cut."""
-    if number % 2:
-        raise IncompleteReadError("a page of results is cut short")
 
 
 def _damaged(error: Exception) -> IncompleteReadError:
