@@ -102,7 +102,7 @@ def test_what_is_no_csv_is_never_read_as_other_rows() -> None:
     """Any bytes after a header are read as Python reads them, or refused as a broken page; nothing else happens."""
     dice = random.Random(8)
     read = broken = 0
-    for _ in range(EXAMPLES // 2):
+    for _ in range(2 * EXAMPLES):
         names = ["x", "y"][: dice.randint(1, 2)]
         text = ",".join(f'"{name}"' for name in names) + "\n" + "".join(dice.choices('"",\n\ra', k=dice.randint(1, 14)))
         size = dice.choice(SIZES)
@@ -115,7 +115,7 @@ def test_what_is_no_csv_is_never_read_as_other_rows() -> None:
             assert all(len(row) == len(names) for row in found)
             read += 1
     print(f"of {read + broken} texts {read} were CSV and read as by the csv module, {broken} were refused")
-    assert min(read, broken) > EXAMPLES / 40
+    assert min(read, broken) > EXAMPLES / 10
 
 
 @pytest.mark.parametrize("at", range(-4, 2))

@@ -56,9 +56,9 @@ def convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         return _to_double(column)
     converted = pc.cast(column, field.type)
     if pa.types.is_date32(field.type):
-        _require(_is_within(pc.cast(converted, pa.int32()), _FIRST_DAY, _LAST_DAY))
+        _require(_is_within(converted, _FIRST_DAY, _LAST_DAY))
     elif pa.types.is_timestamp(field.type):
-        _require(_is_within(pc.cast(converted, pa.int64()), _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1))
+        _require(_is_within(converted, _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1))
     return converted
 
 
@@ -127,9 +127,11 @@ def _is_spelled(column: pa.ChunkedArray, characters: bytes) -> bool:
     return not any(bytes(text).translate(None, characters) for text in texts(column))
 
 
-def _is_within(numbers: pa.ChunkedArray, least: int, most: int) -> bool:
-    found = pc.min_max(numbers).as_py()
-    return found["min"] is None or (least <= found["min"] and found["max"] <= most)
+def _is_within(moments: pa.ChunkedArray, least: int, most: int) -> bool:
+    # As numbers: Python cannot hold the moments that this is to find.
+    found = pc.min_max(moments)
+    first, last = found["min"].value, found["max"].value
+    return first is None or bool(least <= first and last <= most)
 
 
 def _require(holds: bool) -> None:
