@@ -1,6 +1,6 @@
 """Every way of reading a page gives what Python's csv module reads, byte for byte, and every API the same values.
 
-``INGESTR_EXAMPLES=100000 pytest tests/unit/test_decode_property.py -s`` tries as many pages as one likes, and says so.
+``TEST_EXAMPLES=100000 pytest tests/unit/test_decode_property.py -s`` tries as many pages as one likes, and says so.
 """
 
 import csv
@@ -20,7 +20,7 @@ from ingestr.sources.salesforce.spool import RawPage
 
 # Several tests of a part each, so that they run side by side.
 PARTS = 4
-EXAMPLES = -(-int(os.environ.get("INGESTR_EXAMPLES", "5000")) // PARTS)
+EXAMPLES = -(-int(os.environ.get("TEST_EXAMPLES", "5000")) // PARTS)
 SIZES = (1, 2, 3, 5, 8, 13, 40, 200, 5_000)
 PIECES = ['"', '""', ",", "\r", "\n", "\r\n", "\r\r\n", "a", " ", "é", "漢", "🙂", "\u2028", "\ufeff", "NULL", "\0"]
 

@@ -15,7 +15,7 @@ from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError
 from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_json, loads_as_text
 
-EXAMPLES = int(os.environ.get("INGESTR_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "5000"))
 INT, DOUBLE, BOOL, DATE, TIME = pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.time64("us")
 NONE = object()  # no value of the type: set aside
 WIDER = object()  # a fraction in an integer column: asks for a wider one
