@@ -1,6 +1,6 @@
 """Every way of reading a page gives what Python's csv module reads, byte for byte, and every API the same values.
 
-``TEST_EXAMPLES=100000 pytest tests/unit/test_decode_property.py -s`` tries as many pages as one likes, and says so.
+``TEST_EXAMPLES=100000 pytest tests/unit/test_decode_property.py`` tries as many pages as one likes.
 """
 
 import csv
@@ -84,7 +84,7 @@ def outcome(way: Callable[[], Rows]) -> Rows | None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_every_way_reads_what_csv_reads(part: int) -> None:
+def test_every_way_reads_what_csv_reads(part: int, tell: Callable[[str], None]) -> None:
     """No quote, comma, line break, character or size of blocks alters a byte of text."""
     dice = random.Random(part)
     compared = 0
@@ -95,10 +95,10 @@ def test_every_way_reads_what_csv_reads(part: int) -> None:
         for way in ways(text.encode(), names, size):
             assert way() == expected, (text, size)
             compared += 1
-    print(f"{EXAMPLES} pages were read in {compared} ways, and all as by the csv module")
+    tell(f"{EXAMPLES} pages were read in {compared} ways, and all as by the csv module")
 
 
-def test_what_is_no_csv_is_never_read_as_other_rows() -> None:
+def test_what_is_no_csv_is_never_read_as_other_rows(tell: Callable[[str], None]) -> None:
     """Any bytes after a header are read as Python reads them, or refused as a broken page; nothing else happens."""
     dice = random.Random(8)
     read = broken = 0
@@ -114,7 +114,7 @@ def test_what_is_no_csv_is_never_read_as_other_rows() -> None:
             assert found == [row or [None] for row in by_csv(text)], (text, size)
             assert all(len(row) == len(names) for row in found)
             read += 1
-    print(f"of {read + broken} texts {read} were CSV and read as by the csv module, {broken} were refused")
+    tell(f"of {read + broken} texts {read} were CSV and read as by the csv module, {broken} were refused")
     assert min(read, broken) > EXAMPLES / 10
 
 

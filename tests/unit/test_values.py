@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -192,7 +193,7 @@ def spelling(dice: random.Random, type_: pa.DataType) -> str:
     return "".join(marks) or "0"
 
 
-def test_any_spelling_is_one_value_or_none() -> None:
+def test_any_spelling_is_one_value_or_none(tell: Callable[[str], None]) -> None:
     """Alone, among others, by CSV and by JSON: the same value or set aside, and never another error."""
     dice = random.Random(5)
     compared = set_aside = 0
@@ -208,4 +209,4 @@ def test_any_spelling_is_one_value_or_none() -> None:
             assert [row.value for row in decoded.rejected] == [text for text, v in kept if v is NONE]
         compared += len(cells)
         set_aside += sum(value is NONE for value in alone)
-    print(f"{compared} spellings were the same alone, among others and by either API; {set_aside} were set aside")
+    tell(f"{compared} spellings were the same alone, among others and by either API; {set_aside} were set aside")
