@@ -62,7 +62,9 @@ _REQUEST_HINTS = {
     "QUERY_TIMEOUT": "read a smaller range: --interval-start and --interval-end with an --incremental-key",
     "OPERATION_TOO_LARGE": "give the user the permission View All Data, or read a smaller range",
     "INVALID_QUERY_LOCATOR": "Salesforce dropped the query while it was read: run again",
-    **dict.fromkeys((*MISPLACED_SESSION, EXPIRED_SESSION), _OTHER_HOST),
+    **dict.fromkeys(MISPLACED_SESSION, _OTHER_HOST),
+    EXPIRED_SESSION: "the login works, but its session is not accepted: do policies of the org bind sessions to IP "
+    "addresses or apps? is the domain the org's own, domain=acme.my?",
     "TXN_SECURITY_METERING_ERROR": "exempt the user from transaction security policies",
 }
 
@@ -88,13 +90,17 @@ def parse_errors(response: httpx.Response) -> list[ApiError]:
     try:
         # What a body is, is decided by itself: a SOAP fault that is not seen would be taken for a passing failure, and
         # a wrong password sent again.
-        start = response.content.lstrip()[:1]
-        if start == b"<" or ("xml" in _content_type(response) and start not in (b"[", b"{")):
+        if _is_xml(response):
             return _soap_fault(response.content)
         return _json_errors(json.loads(response.content))
     except Exception:
         log.debug("an error body that cannot be read:", exc_info=True)
         return []
+
+
+def _is_xml(response: httpx.Response) -> bool:
+    start = response.content.lstrip()[:1]
+    return start == b"<" or ("xml" in _content_type(response) and start not in (b"[", b"{"))
 
 
 def _json_errors(body: Any) -> list[ApiError]:
@@ -165,7 +171,7 @@ def is_transient(response: httpx.Response) -> bool:
         return False
     if status in TRANSIENT_STATUS:
         # A fault that cannot be read may be one about the password.
-        return not _is_overflow(errors) and not (status == 500 and "xml" in _content_type(response))
+        return not _is_overflow(errors) and not (status == 500 and _is_xml(response) and not is_html(response))
     return status < 300 and is_html(response)
 
 
@@ -290,7 +296,7 @@ def _refusal(error: ApiError, status: int, doing: str) -> IngestrError:
     if code in ("LIMIT_EXCEEDED", "EXCEEDEDQUOTA"):
         return QuotaError(message, hint="a limit of the Bulk API is reached; it refills over 24 hours")
     if is_passing(error):
-        return SourceUnavailableError(message, hint="Salesforce asks to come back later: run again in some minutes")
+        return SourceUnavailableError(message, hint="it passes by itself: run again later, in some minutes")
     if status in TRANSIENT_STATUS and not _is_overflow([error]):
         return SourceUnavailableError(message, hint="Salesforce is unwell; run again later")
     if status == 401:
