@@ -299,8 +299,8 @@ def _refusal(error: ApiError, status: int, doing: str) -> IngestrError:
         return SourceUnavailableError(message, hint="it passes by itself: run again later, in some minutes")
     if status in TRANSIENT_STATUS and not _is_overflow([error]):
         return SourceUnavailableError(message, hint="Salesforce is unwell; run again later")
-    if status == 401:
+    if status == 401 or code == EXPIRED_SESSION:
         return AuthenticationError(message, hint=_REQUEST_HINTS.get(code, "check the login in the source URI"))
-    if status == 403 and code not in MISPLACED_SESSION:
+    if status == 403 and code not in (EXPIRED_SESSION, *MISPLACED_SESSION):
         return AccessError(message, hint="the logged-in user lacks a permission; ask the org's administrator")
     return RequestRefusedError(message, code=code, status=status, hint=_REQUEST_HINTS.get(code))

@@ -195,7 +195,8 @@ def _logging_in(login_url: str) -> str:
 
 def _refused(answer: httpx.Response, login_url: str) -> IngestrError:
     errors = parse_errors(answer)
-    if not errors or answer.status_code in (429, 502, 503, 504) or is_about_the_org(errors[0]):
+    unwell = answer.status_code in (429, 502, 503, 504) and not any(error.soap for error in errors)
+    if not errors or unwell or is_about_the_org(errors[0]):
         return error_of(answer, _logging_in(login_url))
     error = errors[0]
     text = error.message.removeprefix(f"{error.code}: ")
