@@ -17,7 +17,7 @@ from ingestr.errors import AuthenticationError, IngestrError, SourceError, Sourc
 from ingestr.sources.salesforce.answers import error_of, is_transient, parse_errors
 from ingestr.sources.salesforce.config import AccessToken, SalesforceConfig
 from ingestr.sources.salesforce.shapes import Answer, http_date, interpreting, whole_number
-from ingestr.sources.salesforce.transport import retry_after
+from ingestr.sources.salesforce.transport import REDIRECTED_TO, retry_after
 from support import FastClock
 
 JSON = {"Content-Type": "application/json"}
@@ -264,7 +264,7 @@ BODIES: dict[str, tuple[str, bytes]] = {
 def test_error_bodies_of_any_kind(name: str, status: int) -> None:
     """What cannot be read is no readable error, and still an error of ours."""
     kind, body = BODIES[name]
-    response = httpx.Response(status, headers={"Content-Type": kind, "Location": "https://["}, content=body)
+    response = httpx.Response(status, headers={"Content-Type": kind, REDIRECTED_TO: "https://["}, content=body)
     assert all(isinstance(error.code, str) for error in parse_errors(response))
     assert is_transient(response) in (True, False)
     error = error_of(response, "asking")

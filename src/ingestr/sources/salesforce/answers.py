@@ -20,7 +20,7 @@ from ingestr.errors import (
     SourceUnavailableError,
 )
 from ingestr.redaction import shown
-from ingestr.sources.salesforce.transport import proxy_of
+from ingestr.sources.salesforce.transport import REDIRECTED_TO, proxy_of
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -258,7 +258,7 @@ def error_of(response: httpx.Response, doing: str) -> IngestrError:
     """
     status = response.status_code
     if 300 <= status < 400:
-        target = _host_of(response.headers.get("Location", ""))
+        target = _host_of(response.headers.get(REDIRECTED_TO, ""))
         hint = f"use that host: domain={target}" if target else f"check the domain: {_OTHER_HOST}"
         return SourceError(f"{doing}: Salesforce redirects to {target or 'another place'}", hint=hint)
     errors = parse_errors(response)

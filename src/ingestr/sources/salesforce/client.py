@@ -230,6 +230,9 @@ class SalesforceClient:
         if not answer.is_success:
             answer.read()
             raise error_of(answer, doing)
+        if extensions.get("stream") and answer.status_code != 200:
+            # Only a whole page can be counted; the body of anything else has been read already.
+            raise unexpected(doing, f"it came with HTTP {answer.status_code} where a page was asked for")
         return answer
 
     def _check_budget(self) -> None:

@@ -93,7 +93,7 @@ def is_host(text: str) -> bool:
     try:
         # Names that begin with xn-- have rules of their own, which are checked here.
         return bool(_HOST.fullmatch(text)) and bool(httpx.URL(scheme="https", host=text).host)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return False
 
 

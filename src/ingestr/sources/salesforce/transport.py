@@ -40,6 +40,10 @@ _READING = frozenset({"GET", "DELETE", "PATCH"})
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 
 
+# Where an answer would send us, which is told and not followed.
+REDIRECTED_TO = "Ingestr-Redirected-To"
+
+
 class TransientAnswerError(Exception):
     """An answer worth asking for again; the last one is handed on when patience ends."""
 
@@ -142,6 +146,7 @@ class RetryTransport(httpx.BaseTransport):
         is_transient: Callable[[httpx.Response], bool],
         most_bytes: int = MOST_BYTES,
     ) -> None:
+        connections.event_hooks = {"response": [_leave_redirect]}
         self._connections = connections
         self._clock = clock
         self._is_transient = is_transient
@@ -197,6 +202,13 @@ class RetryTransport(httpx.BaseTransport):
         """Close the connections; requests under way fail, and are not repeated."""
         self._closed = True
         self._connections.close()
+
+
+def _leave_redirect(response: httpx.Response) -> None:
+    """Keep httpx from preparing to follow a redirect, which fails in many ways where its address is none."""
+    location = response.headers.pop("Location", None)
+    if location is not None:
+        response.headers[REDIRECTED_TO] = location
 
 
 def retry_after(header: str, now: datetime) -> float | None:
