@@ -46,10 +46,10 @@ class Known:
 
     @cached_property
     def runs(self) -> frozenset[str]:
-        """All pieces of so many characters of every spelling of a long secret; none of a short one."""
+        """All pieces of so many characters of every spelling of a long secret, in lower case; none of a short one."""
         if len(self.text) < _RUN:
             return frozenset()
-        return frozenset(run for spelling in _spellings(self.text) for run in _runs_of(spelling))
+        return frozenset(run for spelling in _spellings(self.text) for run in _runs_of(_folded(spelling)))
 
 
 _known: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
@@ -82,13 +82,14 @@ def _secrets_in(text: str) -> Iterator[str]:
     place, _, rest = text.partition("?")
     user, at, _ = place.partition("://")[2].rpartition("@")
     if at:
-        yield from (password := user.partition(":")[2], unquote(password))
+        yield unquote(user.partition(":")[2])
     for pair in re.split("[&#]", rest):
         name, separator, value = pair.partition("=")
         if name not in _PUBLIC:
-            for part in (value if separator else name, unquote_plus(value if separator else name)):
-                session = _SESSION.fullmatch(part)
-                yield session[1] if session else part
+            # What has no name may be the rest of a secret whose & was not encoded.
+            part = unquote_plus(value if separator else name)
+            session = _SESSION.fullmatch(part)
+            yield session[1] if session else part
 
 
 def _spellings(text: str) -> set[str]:
@@ -114,7 +115,7 @@ def _spellings(text: str) -> set[str]:
         *(_in_base64(raw)),
     }
     for encoded in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
-        found |= {encoded, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)}
+        found |= {encoded, quote(encoded), re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), encoded)}
     return {spelling for spelling in found if len(spelling) >= SHORTEST}
 
 
@@ -125,6 +126,12 @@ def _in_base64(raw: bytes) -> Iterator[str]:
         sure = encoded[-(-before * 8 // 6) : len(encoded) - (4 if (before + len(raw)) % 3 else 0)]
         if len(sure) > SHORTEST:
             yield from (sure, sure.replace("+", "-").replace("/", "_"))
+
+
+def _folded(text: str) -> str:
+    """The text in lower case, as host names are written, each character in its place."""
+    folded = text.lower()
+    return folded if len(folded) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 def _runs_of(text: str) -> Iterable[str]:
@@ -138,18 +145,19 @@ def blotted(text: str) -> str:
     for known in secrets:
         for spelling in known.whole:
             text = text.replace(spelling, BLOT)
-    have = set(_runs_of(text))
+    folded = _folded(text)
+    have = set(_runs_of(folded))
     found = {run for known in secrets for run in have & known.runs}
     if not found:
         return text
     kept: list[str] = []
     done = position = 0
-    while position <= len(text) - _RUN:
-        if text[position : position + _RUN] not in found:
+    while position <= len(folded) - _RUN:
+        if folded[position : position + _RUN] not in found:
             position += 1
             continue
         end = position + _RUN
-        while end < len(text) and text[end - _RUN + 1 : end + 1] in found:
+        while end < len(folded) and folded[end - _RUN + 1 : end + 1] in found:
             end += 1
         kept += [text[done:position], BLOT]
         done = position = end

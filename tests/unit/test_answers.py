@@ -255,6 +255,7 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "nested XML": ("text/xml", b"<a>" * 200_000 + b"</a>" * 200_000),
     "a billion laughs": ("text/xml", BILLION_LAUGHS),
     "XML of another kind": ("text/plain", BILLION_LAUGHS),
+    "too much": ("application/json", b"[" + b'{"errorCode":"X"},' * 300_000 + b"{}]"),
     "nothing": ("application/json", b""),
 }
 

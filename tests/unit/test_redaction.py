@@ -32,6 +32,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "URL": lambda text: quote(text, safe=""),
     "URL, slashes kept": quote,
+    "URL in a URL": lambda text: quote(quote(text, safe="")),
     "form": quote_plus,
     "URL in lower case": lambda text: quote(text, safe="").replace("%3C", "%3c").replace("%C3%BC", "%c3%bc"),
     "JSON": json.dumps,
@@ -70,12 +71,20 @@ def test_a_part_of_a_secret_is_blotted(part: str) -> None:
     assert held.reveal() == TOKEN
 
 
+def test_a_host_name_is_in_lower_case() -> None:
+    """Where a server makes the secret a part of an address, its letters change."""
+    held = Secret(TOKEN)
+    assert TAIL[:12].lower() not in shown(f"https://{TAIL.lower()}.example and {TAIL.upper()}").lower()
+    assert held.reveal() == TOKEN
+
+
 def test_the_org_stays_visible() -> None:
     """The id of the org stands at the beginning of a token, and in messages that people need."""
-    held = [Secret(TOKEN), Secret("https://acme.my.salesforce.com", public=True)]
+    uri = f"salesforce://?access_token={quote(TOKEN, safe='')}&domain=https%3A%2F%2Facme.my.salesforce.com"
+    held = [Secret(TOKEN), Secret("https://acme.my.salesforce.com", public=True), Secret(uri)]
     text = "the table belongs to the org 00D5e000000abcD at https://acme.my.salesforce.com, row 0015e000000abcDAAQ"
     assert shown(text) == text
-    assert len(held) == 2
+    assert len(held) == 3
 
 
 @pytest.mark.parametrize(

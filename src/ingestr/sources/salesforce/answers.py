@@ -70,6 +70,8 @@ _REQUEST_HINTS = {
 
 
 _LONGEST_CODE, _LONGEST_TEXT, _LONGEST_PAGE = 200, 4_000, 20_000
+# What is larger is no error of Salesforce, and could take many times its size when it is decoded.
+_LARGEST_ERROR = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def parse_errors(response: httpx.Response) -> list[ApiError]:
     A body can be anything, and the libraries that read it fail in many ways: whatever they raise means that there is no
     error that can be read.
     """
+    if len(response.content) > _LARGEST_ERROR:
+        return []
     try:
         # What a body is, is decided by itself: a SOAP fault that is not seen would be taken for a passing failure, and
         # a wrong password sent again.
