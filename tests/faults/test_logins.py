@@ -313,6 +313,17 @@ def test_a_password_whose_answer_is_lost_is_not_sent_again(
     ingest(org, "user_role", database)
 
 
+def test_a_password_that_changed_meanwhile_is_sent_once_by_all_threads(org: SimulatedOrg, database: Path) -> None:
+    """Many downloads meet the expiry at once, and the login is refused: those who waited do not try it again."""
+    org.page_rows = 10
+    org.faults.add(Fault(method="GET", path="/results", skip=1, times=1, expire_sessions=True))
+    claim_huge(org, "Lead")
+    org.faults.add(replace(soap_fault("INVALID_LOGIN", "Invalid username or password"), skip=1))
+    with pytest.raises(AuthenticationError, match="INVALID_LOGIN"):
+        ingest(org, "lead", database, source_uri=source_uri(org, "password"))
+    assert len([r for r in org.requests if "/Soap/" in r.path]) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [

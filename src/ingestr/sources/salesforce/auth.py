@@ -1,5 +1,6 @@
 """Logging in, and keeping one session for all threads. Knows the three logins, and nothing of tables."""
 
+import copy
 import json
 import logging
 import re
@@ -61,7 +62,8 @@ class SessionAuth(httpx.Auth):
     """Addresses each request to the session's instance and signs it.
 
     A session that expires is renewed once, whichever of many threads meets the expiry first; the others wait and use
-    the new one. A second refusal in a row is the caller's.
+    the new one. A second refusal in a row is the caller's. A login that failed is not tried again by those who wait, nor
+    by whoever cleans up: each try with a wrong password counts against the user.
     """
 
     def __init__(self, config: SalesforceConfig, http: httpx.Client) -> None:
@@ -69,12 +71,20 @@ class SessionAuth(httpx.Auth):
         self._http = http
         self._lock = threading.Lock()
         self._session: Session | None = None
+        self._failure: IngestrError | None = None
 
     def session(self, expired: Session | None = None) -> Session:
         """The current session, made when there is none or when the one at hand is the ``expired`` one."""
         with self._lock:
+            if self._failure is not None:
+                # A copy, as several threads may raise it.
+                raise copy.copy(self._failure)
             if self._session is None or self._session is expired:
-                self._session = log_in(self._config, self._http)
+                try:
+                    self._session = log_in(self._config, self._http)
+                except IngestrError as error:
+                    self._failure = error
+                    raise
                 log.debug("logged in; the instance is %s", self._session.instance_url)
             return self._session
 
