@@ -62,8 +62,8 @@ class SessionAuth(httpx.Auth):
     """Addresses each request to the session's instance and signs it.
 
     A session that expires is renewed once, whichever of many threads meets the expiry first; the others wait and use
-    the new one. A second refusal in a row is the caller's. A login that failed is not tried again by those who wait, nor
-    by whoever cleans up: each try with a wrong password counts against the user.
+    the new one. A second refusal in a row is the caller's. A login that failed is not tried again by those who wait,
+    nor by whoever cleans up: each try with a wrong password counts against the user.
     """
 
     def __init__(self, config: SalesforceConfig, http: httpx.Client) -> None:
