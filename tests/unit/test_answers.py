@@ -70,7 +70,7 @@ def test_every_way_of_packing_that_was_asked_for(coding: str, body: bytes) -> No
 def test_other_ways_of_packing_are_refused_by_name(coding: str, status: int) -> None:
     """Nobody asked for them: a proxy changes answers, and is named by what it did, at once."""
     clock = FastClock()
-    with pytest.raises(SourceError, match=r"packed as .*, which ingestr does not read") as caught:
+    with pytest.raises(SourceError, match=r"encoded as .*, and gzip was asked for") as caught:
         asked(GOOD, {"Content-Encoding": coding}, clock, status)
     assert coding.rsplit(", ", maxsplit=1)[-1].replace("\x1b", "\\x1b") in str(caught.value)
     assert caught.value.exit_code == 4
@@ -361,3 +361,35 @@ def test_a_token_that_tells_its_org_is_believed() -> None:
     """Nobody is asked then."""
     made = served(lambda _: Said(500), CONFIG)
     assert made.org_id() == "00D000000000001"
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+@pytest.mark.parametrize("failure", [Said(500), Said(502), Said(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b"), None])
+def test_a_post_is_repeated_where_that_does_no_harm(repeatable: bool, failure: Said | None) -> None:
+    """Only the caller knows that being served twice does no harm; by default it is not sent again."""
+    sent = 0
+
+    def answer(_: httpx.Request) -> Said:
+        nonlocal sent
+        sent += 1
+        if sent == 1:
+            if failure is None:
+                raise httpx.ReadError("the connection is gone")
+            return failure
+        return Said.as_json({"id": "750"})
+
+    made = served(answer, CONFIG)
+    if repeatable:
+        assert made.send_json("POST", "/services/data/v59.0/jobs/query", "making", {}, repeatable=True) == {"id": "750"}
+    else:
+        with pytest.raises(SourceError):
+            made.send_json("POST", "/services/data/v59.0/jobs/query", "making", {})
+    assert sent == 1 + repeatable
+
+
+@pytest.mark.parametrize("status", [201, 204, 206])
+def test_a_streamed_page_is_whole(status: int) -> None:
+    """A part of one could not be counted."""
+    made = served(lambda _: Said(status, body=b"x"), CONFIG)
+    with pytest.raises(SourceError, match=f"HTTP {status} where a page was asked for"):
+        made.stream("/services/data/v59.0/jobs/query/750/results", "reading")

@@ -28,7 +28,6 @@ from ingestr.sources.salesforce.shapes import (
     whole_number,
 )
 from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
-from ingestr.sources.salesforce.whole import coding_of
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -180,21 +179,10 @@ class SalesforceClient:
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
-        """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200.
-
-        Its Content-Encoding is ``gzip`` or empty.
-        """
-        answer = self._send(
+        """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
+        return self._send(
             "GET", path, doing, params=params, headers={"Accept": "text/csv"}, extensions={"stream": True}
         )
-        try:
-            coding = coding_of(answer.headers, doing)
-        except SourceError:
-            answer.close()
-            raise
-        # It has one spelling from here on.
-        answer.headers["Content-Encoding"] = coding or ""
-        return answer
 
     def server_now(self) -> datetime:
         """The org's clock at its latest answer, in UTC at whole seconds."""

@@ -32,8 +32,8 @@ def coding_of(headers: httpx.Headers, doing: str) -> str | None:
     packed = ["gzip" if name == "x-gzip" else name for name in named if name != "identity"]
     if packed not in ([], ["gzip"]):
         raise SourceError(
-            f"{doing}: the answer is packed as {', '.join(named)}, which ingestr does not read",
-            hint="only gzip was asked for: does a proxy on the way change answers?",
+            f"{doing}: the answer is encoded as {', '.join(named)}, and gzip was asked for",
+            hint="does a proxy on the way change what Salesforce sends?",
         )
     return "gzip" if packed else None
 
