@@ -107,12 +107,20 @@ class SalesforceClient:
         """GET and decode; raises our error for anything but a success with a JSON object."""
         return as_object(_decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads), doing)
 
-    def send_json(self, method: str, path: str, doing: str, body: object = None, *, once: bool = False) -> Any:
+    def send_json(
+        self, method: str, path: str, doing: str, body: object = None, *, once: bool = False, repeatable: bool = False
+    ) -> Any:
         """POST, PATCH or DELETE with a JSON body; None where the answer to one of the latter is empty.
 
-        ``once`` asks a single time: for cleaning up, which must not keep anybody waiting.
+        Args:
+            method: of HTTP.
+            path: as ``path()`` gives it.
+            doing: what is asked for, for messages.
+            body: what is sent as JSON; nothing for None.
+            once: ask a single time: for cleaning up, which must not keep anybody waiting.
+            repeatable: being served twice does no harm, so a POST is repeated after any passing failure.
         """
-        answer = self._send(method, path, doing, json=body, extensions={"once": once})
+        answer = self._send(method, path, doing, json=body, extensions={"once": once, "repeatable": repeatable})
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
