@@ -7,6 +7,7 @@ import pytest
 
 from ingestr.errors import DestinationError, IngestrError, QuotaError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
+from ingestr.sources.salesforce.spool import MARK
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, query, table_names
 
 PAGE = 10
@@ -40,7 +41,7 @@ def fetched(org: SimulatedOrg) -> int:
 
 def spooled(folder: Path) -> list[Path]:
     """Files that are left of pages."""
-    return [file for file in folder.rglob("*") if file.is_file()]
+    return [file for file in folder.rglob("*") if file.is_file() and file.name != MARK]
 
 
 @pytest.mark.parametrize("pages", ["resultPages", "locators"])

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from ingestr.errors import ConfigurationError, UnknownNameError
+
 
 class SchemaNaming(StrEnum):
     """``default`` gives snake_case, ``direct`` keeps the source's spelling."""
@@ -33,6 +35,57 @@ def snake_case(name: str) -> str:
 def column_name(field: str, naming: SchemaNaming) -> str:
     """The name a field asks for, before collisions are settled."""
     return snake_case(field) if naming is SchemaNaming.DEFAULT else field
+
+
+def meant_by(name: str, api_names: Iterable[str], given: Mapping[str, str] | None = None) -> list[str]:
+    """The API names that a name stands for: one, none, or several that nobody can tell apart.
+
+    An API name comes first, then the column that a name was given as, and the derived name last; of each the same
+    spelling comes before one that differs by case. A name with capitals among small letters is no derived one: whoever
+    writes ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
+
+    Args:
+        name: as the user wrote it.
+        api_names: all that there are.
+        given: API name → column name, of those that have a column already.
+    """
+    wanted, every = name.lower(), list(api_names)
+    columns = {api_name: column for api_name, column in (given or {}).items() if column.lower() == wanted}
+    kinds = [
+        {api_name: api_name for api_name in every if api_name.lower() == wanted},
+        {api_name: columns[api_name] for api_name in every if api_name in columns},
+    ]
+    if name in (wanted, name.upper()):
+        kinds.append({api_name: name for api_name in every if snake_case(api_name).lower() == wanted})
+    for spellings in kinds:
+        if spellings:
+            same = [api_name for api_name, spelling in spellings.items() if spelling == name]
+            return same or list(spellings)
+    return []
+
+
+def only_one(kind: str, name: str, found: list[str], known: Iterable[str], where: str) -> str:
+    """The API name that ``meant_by`` found.
+
+    Args:
+        kind: what the name should name, for the message.
+        name: as the user wrote it.
+        found: what it stands for.
+        known: names that there are.
+        where: where it was looked for.
+
+    Raises:
+        UnknownNameError: it found none.
+        ConfigurationError: it found several.
+    """
+    if not found:
+        raise UnknownNameError(kind, name, known, where=where)
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"the {kind} {name!r} stands for more than one in {where}: {', '.join(sorted(found))}",
+            hint="write the API name of the one that is meant, in its own case",
+        )
+    return found[0]
 
 
 def assign_names(

@@ -38,7 +38,8 @@ class SalesforceClient:
     def __init__(self, config: SalesforceConfig, clock: Clock, budget: ApiBudget | None = None) -> None:
         self._budget = budget
         host = httpx.URL(config.login_url).host
-        transport = RetryTransport(make_connections(trust_environment=not is_loopback(host)), clock, is_transient)
+        connections = make_connections(trust_environment=not is_loopback(host))
+        self._transport = transport = RetryTransport(connections, clock, is_transient)
         headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
         self._bare = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers)
         self._auth = SessionAuth(config, self._bare)
@@ -174,6 +175,10 @@ class SalesforceClient:
                 used, limit = int(found[1]), int(found[2])
             self._usage = Usage(self._usage.calls + counts, used, limit)
             self._server_now = _moment(answer.headers.get("Date", "")) or self._server_now
+
+    def hang_up(self) -> None:
+        """End the requests that are under way in other threads: they fail soon."""
+        self._transport.hang_up()
 
     def close(self) -> None:
         """Close the connections."""

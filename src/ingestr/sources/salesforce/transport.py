@@ -15,6 +15,7 @@ import truststore
 from ingestr.core.clock import Clock
 from ingestr.errors import ConfigurationError
 from ingestr.sources.salesforce.config import is_loopback
+from ingestr.sources.salesforce.connections import OpenSockets
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -103,14 +104,19 @@ class RetryTransport(httpx.BaseTransport):
         self._clock = clock
         self._is_transient = is_transient
         self._closed = False
+        self._sockets = OpenSockets()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
+        unwanted = self._sockets.hung_up
+        request.extensions = {**request.extensions, "trace": self._sockets.trace}
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: not self._closed and _worth_repeating(request, error)),
+            retry=tenacity.retry_if_exception(
+                lambda error: not (self._closed or unwanted.is_set()) and _worth_repeating(request, error)
+            ),
             stop=_patience_ends,
             wait=self._pause,
-            sleep=self._clock.sleep,
+            sleep=lambda seconds: self._clock.sleep(seconds, unwanted),
             before_sleep=lambda state: _log_retry(request, state),
             reraise=True,
         )
@@ -151,6 +157,10 @@ class RetryTransport(httpx.BaseTransport):
 
     def _seconds_until(self, http_date: str) -> float:
         return (parsedate_to_datetime(http_date) - self._clock.now()).total_seconds()
+
+    def hang_up(self) -> None:
+        """End the requests that are under way: they fail, and are not repeated."""
+        self._sockets.hang_up()
 
     def close(self) -> None:
         """Close the connections; requests under way fail, and are not repeated."""
