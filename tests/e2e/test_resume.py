@@ -327,7 +327,8 @@ def write_token(database: Path, token: object, columns: dict[str, str] | None = 
     """Put a row about ``public.t`` into the table of reads that were broken off, whatever it says."""
     types = {
         "table_schema": "VARCHAR", "table_name": "VARCHAR", "source_object": "VARCHAR", "fingerprint": "VARCHAR",
-        "window_end": "TIMESTAMPTZ", "token": "VARCHAR", "committed": "BOOLEAN", "begun_at": "TIMESTAMPTZ", **(columns or {}),
+        "window_end": "TIMESTAMPTZ", "token": "VARCHAR", "committed": "BOOLEAN", "begun_at": "TIMESTAMPTZ",
+        **(columns or {}),
     }  # fmt: skip
     row = {"table_schema": "public", "table_name": "t", "source_object": "Lead", "token": token, "committed": False}
     with duckdb.connect(str(database)) as connection:

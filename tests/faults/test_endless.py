@@ -11,7 +11,6 @@ from ingestr.sources.salesforce.checks import Trail
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, table_names
 
 NEXT = "/services/data/v67.0/query/01g000000000001-2000"
-FOREVER = {"times": None}
 
 
 def page(**changes: object) -> Fault:
@@ -82,8 +81,8 @@ def test_a_query_that_is_dropped_again_before_a_row_came(org: SimulatedOrg, data
 def test_a_locator_that_comes_again(bulk_org: SimulatedOrg, database: Path) -> None:
     """The page that it leads to may even lie in the folder of pages already."""
     bulk_org.result_pages_supported = False
-    bulk_org.faults.add(Fault(path="/results", headers={"Sforce-Locator": "MTAw"}, **FOREVER))
-    bulk_org.faults.add(Fault(path=r"/jobs/query/\w+$", json_patch={"numberRecordsProcessed": None}, **FOREVER))
+    bulk_org.faults.add(Fault(path="/results", headers={"Sforce-Locator": "MTAw"}, times=None))
+    bulk_org.faults.add(Fault(path=r"/jobs/query/\w+$", json_patch={"numberRecordsProcessed": None}, times=None))
     with pytest.raises(IncompleteReadError, match="was read before"):
         ingest(bulk_org, "lead", database)
     assert bulk_org.live_jobs == []
@@ -93,7 +92,7 @@ def test_a_locator_that_comes_again(bulk_org: SimulatedOrg, database: Path) -> N
 def test_a_locator_of_another_form(bulk_org: SimulatedOrg, database: Path, locator: str) -> None:
     """It becomes part of an address, so it is looked at first."""
     bulk_org.result_pages_supported = False
-    bulk_org.faults.add(Fault(path="/results", headers={"Sforce-Locator": locator}, **FOREVER))
+    bulk_org.faults.add(Fault(path="/results", headers={"Sforce-Locator": locator}, times=None))
     with pytest.raises(SourceError, match="Sforce-Locator"):
         ingest(bulk_org, "lead", database)
 
@@ -102,13 +101,13 @@ def test_a_locator_of_another_form(bulk_org: SimulatedOrg, database: Path, locat
 def test_a_listing_that_leads_to_itself(bulk_org: SimulatedOrg, database: Path, known: bool) -> None:
     """Neither a listing nor a page is read twice."""
     [patch] = [{"done": False, "nextRecordsUrl": "/services/data/v67.0/jobs/query/750/resultPages?locator=x"}]
-    bulk_org.faults.add(Fault(path="/resultPages$", json_patch=patch, **FOREVER))
+    bulk_org.faults.add(Fault(path="/resultPages$", json_patch=patch, times=None))
     again = {"resultPages": [], **patch}
     bulk_org.faults.add(
-        Fault(path="resultPages.locator", status=200, headers=JSON_HEADERS, body=json.dumps(again), **FOREVER)
+        Fault(path="resultPages.locator", status=200, headers=JSON_HEADERS, body=json.dumps(again), times=None)
     )
     if not known:
-        bulk_org.faults.add(Fault(path=r"/jobs/query/\w+$", json_patch={"numberRecordsProcessed": -1}, **FOREVER))
+        bulk_org.faults.add(Fault(path=r"/jobs/query/\w+$", json_patch={"numberRecordsProcessed": -1}, times=None))
     with pytest.raises(IncompleteReadError, match="was read before"):
         ingest(bulk_org, "lead", database)
 
@@ -117,8 +116,8 @@ def test_a_page_of_a_job_that_is_listed_twice(bulk_org: SimulatedOrg, database: 
     """Its rows would be there twice."""
     url = "/services/data/v67.0/jobs/query/750000000000001AAA/results?locator=a"
     body = json.dumps({"resultPages": [{"resultUrl": url}, {"resultUrl": url}], "done": True})
-    bulk_org.faults.add(Fault(path="/resultPages", status=200, headers=JSON_HEADERS, body=body, **FOREVER))
-    bulk_org.faults.add(Fault(path="locator=a", status=200, body='"Id"\n', **FOREVER))
+    bulk_org.faults.add(Fault(path="/resultPages", status=200, headers=JSON_HEADERS, body=body, times=None))
+    bulk_org.faults.add(Fault(path="locator=a", status=200, body='"Id"\n', times=None))
     with pytest.raises(IncompleteReadError, match="was read before"):
         ingest(bulk_org, "lead", database)
 

@@ -40,28 +40,33 @@ def column_name(field: str, naming: SchemaNaming) -> str:
 def meant_by(name: str, api_names: Iterable[str], given: Mapping[str, str] | None = None) -> list[str]:
     """The API names that a name stands for: one, none, or several that nobody can tell apart.
 
-    An API name comes first, then the column that a name was given as, and the derived name last; of each the same
-    spelling comes before one that differs by case. A name with capitals among small letters is no derived one: whoever
-    writes ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
+    What is spelled just so comes first: an API name, then the column that a name was given as. ``my_thing__c`` is the
+    derived name of ``MyThing__c`` and of ``My_Thing__c``, so both are meant. In other cases of the letters it is an API
+    name, then a column, then a derived name. A name with capitals among small letters is no derived one: whoever writes
+    ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
 
     Args:
         name: as the user wrote it.
         api_names: all that there are.
         given: API name → column name, of those that have a column already.
     """
-    wanted, every = name.lower(), list(api_names)
-    columns = {api_name: column for api_name, column in (given or {}).items() if column.lower() == wanted}
-    kinds = [
-        {api_name: api_name for api_name in every if api_name.lower() == wanted},
-        {api_name: columns[api_name] for api_name in every if api_name in columns},
-    ]
+    every, columns, wanted = list(api_names), given or {}, name.lower()
+    if name in every:
+        return [name]
+    exact = [api_name for api_name in every if columns.get(api_name) == name]
+    if exact:
+        return exact
+    same = [api_name for api_name in every if api_name.lower() == wanted]
+    derived = []
     if name in (wanted, name.upper()):
-        kinds.append({api_name: name for api_name in every if snake_case(api_name).lower() == wanted})
-    for spellings in kinds:
-        if spellings:
-            same = [api_name for api_name, spelling in spellings.items() if spelling == name]
-            return same or list(spellings)
-    return []
+        derived = [api_name for api_name in every if snake_case(api_name).lower() == wanted]
+    if name == wanted:
+        return list(dict.fromkeys([*same, *derived])) or _columns_of(wanted, every, columns)
+    return same or _columns_of(wanted, every, columns) or derived
+
+
+def _columns_of(wanted: str, api_names: Iterable[str], columns: Mapping[str, str]) -> list[str]:
+    return [api_name for api_name in api_names if columns.get(api_name, "").lower() == wanted]
 
 
 def only_one(kind: str, name: str, found: list[str], known: Iterable[str], where: str) -> str:

@@ -49,6 +49,11 @@ def wait_for(future: Future[T], stopping: Event) -> T:
         except NotYet:
             if future.done():
                 raise
+        except Exception:
+            if stopping.is_set():
+                # It failed because it was sent away.
+                raise GivenUpError from None
+            raise
 
 
 class Pool(ThreadPoolExecutor):
