@@ -51,10 +51,11 @@ _HOPELESS = (IncompleteReadError, JobFailedError, DecodeError, RequestRefusedErr
 def fingerprint(stream: Stream, identity: str | None, request: ReadRequest, *, interval: bool) -> str:
     """What two runs have in common that read the same rows, whatever the time at which they start."""
     window = request.window
+    types = {column.name: str(column.type) for column in stream.schema.columns}
     asked = {
         "object": stream.source_object,
         "org": identity,
-        "fields": [(name, str(stream.schema.arrow.field(name).type)) for name in request.fields],
+        "fields": [(name, types[name]) for name in request.fields],
         "window": [window.field, str(window.start), str(window.end) if interval else None] if window else None,
         "limit": request.limit,
         "deleted": request.include_deleted,

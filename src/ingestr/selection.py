@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ingestr.core.cursor import Window
-from ingestr.core.naming import assign_names, meant_by, only_one
+from ingestr.core.naming import Names, assign_names, only_one
 from ingestr.core.schema import Column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
@@ -45,16 +45,17 @@ def select(
         given: field → column name of the target, where names were given before.
     """
     named = assign_names(stream.schema.names, given or {}, options.schema_naming)
+    names = Names(named, given)
 
     def field_of(name: str, kind: str) -> str:
-        return only_one(kind, name, meant_by(name, named, given), named.values(), stream.source_object)
+        return only_one(kind, name, names.meant_by(name), named.values(), stream.source_object)
 
     excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
     keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
     cursor = stream.cursor_field
     if options.incremental_key:
         # The target's own column names are known here alone; whatever else the name may be, the stream knows.
-        known = meant_by(options.incremental_key, named, given)
+        known = names.meant_by(options.incremental_key)
         cursor = stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
     strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
     if strategy is WriteStrategy.MERGE and not keys:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestr.core.naming import meant_by
+from ingestr.core.naming import Names
 from ingestr.errors import ConfigurationError, SourceError, UnknownNameError
 from ingestr.simulator import Fault, SimulatedOrg
 from support import JSON_HEADERS, ingest, loaded, query
@@ -153,4 +153,4 @@ def test_what_a_name_stands_for(name: str, found: list[str]) -> None:
     """An API name, an API name in another case, a column that was given, and a derived name, in this order."""
     names = ["AbC__c", "ABC__c", "Ab_C__c", "AbCd__c", "AbD__c", "Other__c", "Level__c", "pack__Level__c"]
     given = {"Level__c": "was_given", "Other__c": "abd__c", "AbD__c": "abd__c_hash"}
-    assert meant_by(name, names, given) == found
+    assert Names(names, given).meant_by(name) == found

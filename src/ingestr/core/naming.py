@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 from ingestr.errors import ConfigurationError, UnknownNameError
 
@@ -37,40 +38,61 @@ def column_name(field: str, naming: SchemaNaming) -> str:
     return snake_case(field) if naming is SchemaNaming.DEFAULT else field
 
 
-def meant_by(name: str, api_names: Iterable[str], given: Mapping[str, str] | None = None) -> list[str]:
-    """The API names that a name stands for: one, none, or several that nobody can tell apart.
-
-    What is spelled just so comes first: an API name, then the column that a name was given as. ``my_thing__c`` is the
-    derived name of ``MyThing__c`` and of ``My_Thing__c``, so both are meant. In other cases of the letters it is an API
-    name, then a column, then a derived name. A name with capitals among small letters is no derived one: whoever writes
-    ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
+class Names:
+    """What names stand for, among many.
 
     Args:
-        name: as the user wrote it.
         api_names: all that there are.
         given: API name → column name, of those that have a column already.
     """
-    every, columns, wanted = list(api_names), given or {}, name.lower()
-    if name in every:
-        return [name]
-    exact = [api_name for api_name in every if columns.get(api_name) == name]
-    if exact:
-        return exact
-    same = [api_name for api_name in every if api_name.lower() == wanted]
-    derived = []
-    if name in (wanted, name.upper()):
-        derived = [api_name for api_name in every if snake_case(api_name).lower() == wanted]
-    if name == wanted:
-        return list(dict.fromkeys([*same, *derived])) or _columns_of(wanted, every, columns)
-    return same or _columns_of(wanted, every, columns) or derived
+
+    def __init__(self, api_names: Iterable[str], given: Mapping[str, str] | None = None) -> None:
+        self._api_names = dict.fromkeys(api_names)
+        self._columns = {name: column for name, column in (given or {}).items() if name in self._api_names}
+
+    def meant_by(self, name: str) -> list[str]:
+        """The API names that a name stands for: one, none, or several that nobody can tell apart.
+
+        What is spelled just so comes first: an API name, then the column that a name was given as. ``my_thing__c`` is
+        the derived name of ``MyThing__c`` and of ``My_Thing__c``, so both are meant. In other cases of the letters it
+        is an API name, then a column, then a derived name. A name with capitals among small letters is no derived one:
+        whoever writes ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
+        """
+        if name in self._api_names:
+            return [name]
+        wanted = name.lower()
+        columns = self._by_column.get(wanted, [])
+        exact = [api_name for api_name in columns if self._columns[api_name] == name]
+        if exact:
+            return exact
+        same = self._by_case.get(wanted, [])
+        derived = self._by_derived.get(wanted, []) if name in (wanted, name.upper()) else []
+        if name == wanted:
+            return list(dict.fromkeys([*same, *derived])) or columns
+        return same or columns or derived
+
+    @cached_property
+    def _by_case(self) -> dict[str, list[str]]:
+        return _grouped((name.lower(), name) for name in self._api_names)
+
+    @cached_property
+    def _by_column(self) -> dict[str, list[str]]:
+        return _grouped((column.lower(), name) for name, column in self._columns.items())
+
+    @cached_property
+    def _by_derived(self) -> dict[str, list[str]]:
+        return _grouped((snake_case(name).lower(), name) for name in self._api_names)
 
 
-def _columns_of(wanted: str, api_names: Iterable[str], columns: Mapping[str, str]) -> list[str]:
-    return [api_name for api_name in api_names if columns.get(api_name, "").lower() == wanted]
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for spelling, name in pairs:
+        grouped.setdefault(spelling, []).append(name)
+    return grouped
 
 
 def only_one(kind: str, name: str, found: list[str], known: Iterable[str], where: str) -> str:
-    """The API name that ``meant_by`` found.
+    """The API name that ``Names.meant_by`` found.
 
     Args:
         kind: what the name should name, for the message.

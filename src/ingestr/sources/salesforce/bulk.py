@@ -14,7 +14,7 @@ from ingestr.core.clock import Clock
 from ingestr.errors import IncompleteReadError, RequestRefusedError, SourceError, SourceUnavailableError
 from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce.body import check, gathered, is_large, open_text, text_of
-from ingestr.sources.salesforce.checks import Trail, address, locator, rows_of_header
+from ingestr.sources.salesforce.checks import Trail, address, encoding_of, locator, rows_of_header
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_csv_in_parts
 from ingestr.sources.salesforce.jobs import QueryJob
@@ -256,7 +256,7 @@ class JobResults:
         try:
             following = locator(response.headers.get("Sforce-Locator", ""), self._doing)
             rows = rows_of_header(response.headers.get("Sforce-NumberOfRecords", ""))
-            encoding = self._encoding(response)
+            encoding = encoding_of(response.headers.get("Content-Encoding", ""), self._doing)
             if told is not None and not told.done():
                 told.set_result(following)
             # A large page lies in a file, best beside the others.
@@ -265,19 +265,6 @@ class JobResults:
         finally:
             response.close()
         return RawPage(url, body, encoding, rows, following)
-
-    def _encoding(self, response: httpx.Response) -> str:
-        """How the body is compressed: ``gzip``, or not at all."""
-        names = [name.strip().lower() for name in response.headers.get("Content-Encoding", "").split(",")]
-        names = [name for name in names if name not in ("", "identity")]
-        if not names:
-            return ""
-        if names not in (["gzip"], ["x-gzip"]):
-            raise SourceError(
-                f"{self._doing}: a page of results is encoded as {', '.join(names)!r}, and gzip was asked for",
-                hint="does a proxy on the way change what Salesforce sends?",
-            )
-        return "gzip"
 
     def _bounded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The same until nobody wants them; a body without an end is left at some point."""

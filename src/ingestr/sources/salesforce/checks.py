@@ -7,7 +7,7 @@ an answer does not know (absent, null, or -1 as for big objects) is None, never 
 import re
 from urllib.parse import unquote
 
-from ingestr.errors import IncompleteReadError
+from ingestr.errors import IncompleteReadError, SourceError
 from ingestr.sources.salesforce.shapes import Answer, unexpected
 
 # No address of Salesforce is nearly as long: together with the headers it must fit 16,384 bytes.
@@ -97,6 +97,24 @@ def locator(text: str, doing: str) -> str | None:
 def rows_of_header(text: str) -> int | None:
     """The number of rows by the header ``Sforce-NumberOfRecords``; None where it tells none."""
     return int(text) if text.isascii() and _NUMBER.fullmatch(text) and not text.startswith("-") else None
+
+
+def encoding_of(header: str, doing: str) -> str:
+    """How a body is compressed, by the header ``Content-Encoding``: ``gzip``, or empty for not at all.
+
+    Raises:
+        SourceError: in another way, which is named.
+    """
+    names = [name.strip().lower() for name in header.split(",")]
+    names = [name for name in names if name not in ("", "identity")]
+    if not names:
+        return ""
+    if names not in (["gzip"], ["x-gzip"]):
+        raise SourceError(
+            f"{doing}: the answer is encoded as {', '.join(names)}, and gzip was asked for",
+            hint="does a proxy on the way change what Salesforce sends?",
+        )
+    return "gzip"
 
 
 class Trail:

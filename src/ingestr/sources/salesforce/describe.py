@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from ingestr.core.naming import meant_by, only_one
+from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
 from ingestr.sources.salesforce.checks import name_in, text_in
 from ingestr.sources.salesforce.client import SalesforceClient
@@ -33,7 +33,7 @@ class ObjectDescribe:
 
     def meant_by(self, name: str) -> list[Field]:
         """The fields that a name of the user's stands for."""
-        return [self._by_name[api_name] for api_name in meant_by(name, self._by_name)]
+        return [self._by_name[api_name] for api_name in Names(self._by_name).meant_by(name)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | No
 
 def _chosen(objects: dict[str, _Listed], table: str) -> str:
     """The API name of the object that a table name stands for, be it documented or not."""
-    found = meant_by(table, objects)
+    found = Names(objects).meant_by(table)
     exact = any(api_name.lower() == table.lower() for api_name in found)
     # What was withdrawn, and what cannot be queried, is in the way of nothing else.
     found = [api_name for api_name in found if not objects[api_name].retired] or (found if exact else [])
