@@ -16,6 +16,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from ingestr.core.schema import TIMESTAMP, normal_type
+from ingestr.core.sql import Statements
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import (
     ConfigurationError,
@@ -26,7 +27,7 @@ from ingestr.errors import (
     RequestRefusedError,
 )
 from ingestr.sources.base import Checkpoint, ReadRequest, Stream
-from ingestr.strategies.base import Statements, drop
+from ingestr.strategies.base import drop
 from ingestr.system import SystemTable
 
 log = logging.getLogger("ingestr")
@@ -125,10 +126,10 @@ class Resumption:
 
     def _rows(self) -> list[dict[str, Any]]:
         """The rows about the target; a table that is not as we make it is of no use, and gives way to ours."""
-        current = self._destination.columns(_READS.ref)
+        current = self._destination.describe(_READS.ref)
         if current is None:
             return []
-        have = {field.name.lower(): normal_type(field.type) for field in current}
+        have = {column.name.lower(): normal_type(column.type) for column in current.columns}
         if any(have.get(name) != normal_type(type_) for name, type_ in _COLUMNS.items()):
             log.debug("%s is of another form, and is made anew", _READS.ref)
             self._destination.execute([drop(_READS.ref)])

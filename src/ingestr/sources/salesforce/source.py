@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
+from ingestr.core.cursor import Window
 from ingestr.core.naming import only_one
 from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
@@ -141,10 +142,11 @@ class SalesforceStream:
             conditions.append(f"{self.created_field} < {soql.datetime_literal(before)}")
         return conditions
 
-    def count_live(self, before: datetime) -> int | None:
+    def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
         """Rows that are not deleted and were created before this moment; None where Salesforce cannot count them."""
+        conditions = [*soql.window_conditions(changed, is_date=False), *self._live_conditions(before)]
         try:
-            return count_rows(self._client, self.source_object, self._live_conditions(before))
+            return count_rows(self._client, self.source_object, conditions)
         except RequestRefusedError as error:
             log.warning("%s: the number of rows cannot be compared", error)
             return None
