@@ -1,18 +1,15 @@
 """Which field goes to which column of a target, now and ever. Knows no engine's dialect and no platform."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
-from ingestr import state as system
 from ingestr.core.naming import SchemaNaming, assign_names, column_name
+from ingestr.core.sql import Statements
 from ingestr.core.transforms import LOADED_AT
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import TableRef, Target
 from ingestr.errors import ConfigurationError
 from ingestr.sources.base import Stream
-from ingestr.state import KeptField
-from ingestr.strategies.base import Statements
+from ingestr.state import KeptField, KeptNames, write_names
 
 
 @dataclass(frozen=True)
@@ -22,19 +19,23 @@ class ColumnNames:
     Args:
         read: field → column, of the fields that this run reads.
         every: what is kept of all fields that ever had a column here.
+        made: for columns that ingestr made, the Arrow type with which their field was last read, by lower-case name.
         fresh: fields whose values the rows lack that did not change: not read last time, or of another type since.
         lost: columns whose field Salesforce shows no longer: their values in rows that change are unknown.
+        anew: whether the rows become a table of their own rather than to be written into the one that is there.
     """
 
     read: dict[str, str]
     every: dict[str, KeptField]
-    fresh: tuple[str, ...]
-    lost: tuple[str, ...]
+    made: Mapping[str, str]
+    fresh: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    anew: bool = False
 
 
 def choose_columns(
-    destination: Destination,
-    target: TableRef,
+    before: KeptNames,
+    current: Target | None,
     stream: Stream,
     wanted: Iterable[str],
     naming: SchemaNaming,
@@ -45,8 +46,8 @@ def choose_columns(
     """Names once given stay, new fields get new ones, and what appeared, changed or vanished is found.
 
     Args:
-        destination: holds the target, and the names given.
-        target: where the rows go.
+        before: the names given to the object's fields in this target so far.
+        current: the table as it stands, or None.
         stream: the object, with every field that the user can see now.
         wanted: the fields to be read.
         naming: the rule for new names.
@@ -56,15 +57,16 @@ def choose_columns(
     Raises:
         ConfigurationError: the target's columns were named by another rule.
     """
-    kept, used = system.read_names(destination, target, stream.source_object)
-    current = destination.columns(target)
+    kept, used = before.fields, before.naming
+    anew = current is None
     if used is not None and used != naming:
         if current is not None and not rewrite:
             raise ConfigurationError(
-                f"{target} has {used} column names; {naming} would add each column again",
+                f"{current.ref} has {used} column names; {naming} would add each column again",
                 hint="use the same naming, or start again with --full-refresh",
             )
-        kept = {}
+        kept, anew = {}, True
+    made = {each.column.lower(): each.type for each in kept.values()}
     types = {column.name: str(column.type) for column in stream.schema.columns}
     kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
@@ -76,15 +78,15 @@ def choose_columns(
     every = kept | {field: KeptField(names[field], type_, field in read) for field, type_ in types.items()}
     if current is None or rewrite or not kept:
         gone = [field for field in kept if field not in types]
-        return ColumnNames(read, _unread(every, gone), (), ())
-    return _compare(ColumnNames(read, every, (), ()), kept, types, current, note)
+        return ColumnNames(read, _unread(every, gone), made=made, anew=anew)
+    return _compare(ColumnNames(read, every, made=made), kept, types, current, note)
 
 
 def _compare(
     names: ColumnNames,
     kept: dict[str, KeptField],
     types: dict[str, str],
-    current: pa.Schema,
+    current: Target,
     note: Callable[[str], None],
 ) -> ColumnNames:
     """The same with what is fresh and what is lost since the last run."""
@@ -95,16 +97,15 @@ def _compare(
                 f"{field} is gone from Salesforce, or hidden from this user: {kept[field].column} stays, "
                 "without new values"
             )
-    columns = {field.name.lower() for field in current}
     fresh = []
     for field, name in names.read.items():
         before = kept.get(field)
         if before is not None and before.was_read and before.type != types[field]:
             note(f"the type of {field} changed from {before.type} to {types[field]}")
-        if before is None or not before.was_read or before.type != types[field] or name.lower() not in columns:
+        if before is None or not before.was_read or before.type != types[field] or current.find(name) is None:
             fresh.append(field)
-    lost = tuple(kept[field].column for field in gone if kept[field].column.lower() in columns)
-    return ColumnNames(names.read, _unread(names.every, gone), tuple(fresh), lost)
+    lost = tuple(kept[field].column for field in gone if current.find(kept[field].column) is not None)
+    return replace(names, every=_unread(names.every, gone), fresh=tuple(fresh), lost=lost)
 
 
 def _respelled(kept: dict[str, KeptField], types: Iterable[str]) -> dict[str, KeptField]:
@@ -119,4 +120,4 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
 
 def remember_columns(target: TableRef, stream: Stream, names: ColumnNames, naming: SchemaNaming) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return system.write_names(target, stream.source_object, names.every, str(naming))
+    return write_names(target, stream.source_object, names.every, str(naming))

@@ -1,34 +1,19 @@
-"""What a target that exists does with new fields and with values that its columns do not hold. Knows no platform."""
+"""Makes staged rows fit a table's columns, or says which value does not; knows no platform and no engine."""
 
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.schema import AddColumn, Column, TableSchema, WidenColumn, diff, normal_type
+from ingestr.core.schema import TableSchema
+from ingestr.core.sql import column
 from ingestr.core.strategy import SchemaContract
-from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError
 from ingestr.quarantine import Quarantine
-from ingestr.strategies.base import Load, column, count_rows, drop, sql_type
+from ingestr.strategies.base import Load, create_from, drop
+from ingestr.strategies.fit import misfit
 
-
-def check_frozen(target: TableRef, current: pa.Schema, incoming: TableSchema) -> None:
-    """Refuse a run whose rows would change the columns of the target.
-
-    Raises:
-        ConfigurationError: names what is new or of another type.
-    """
-    changes = [change for change in diff(current, incoming) if change.name != LOADED_AT]
-    new = [change.name for change in changes if isinstance(change, AddColumn)]
-    wider = [f"{change.name} ({change.type})" for change in changes if isinstance(change, WidenColumn)]
-    if changes:
-        what = [f"{kind}: {', '.join(names)}" for kind, names in (("new columns", new), ("wider", wider)) if names]
-        raise ConfigurationError(
-            f"--schema-contract freeze keeps {target} as it is, and Salesforce now has {'; '.join(what)}",
-            hint="evolve changes the table, discard_value goes on without them, --sql-exclude-columns leaves them out",
-        )
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -46,64 +31,100 @@ class Conformed:
     values: dict[str, int]
 
 
-def conform(
-    destination: Destination, load: Load, current: pa.Schema, contract: SchemaContract, quarantine: Quarantine
-) -> Conformed:
-    """Make the staged rows fit the target's columns, by leaving out rows or values that do not.
+def conform(destination: Destination, load: Load, contract: SchemaContract, quarantine: Quarantine) -> Conformed:
+    """Let only values through that the target's columns hold as they are.
 
     Args:
         destination: holds the staged rows.
-        load: the staged rows.
-        current: the target's columns, which stay as they are.
-        contract: ``discard_row`` or ``discard_value``; nothing happens under the others.
+        load: the staged rows, and how they fit.
+        contract: ``discard_row`` and ``discard_value`` leave out what does not fit; under the others it is an error.
         quarantine: where rows go that are left out.
+
+    Raises:
+        ConfigurationError: a value does not fit, and nothing may be left out.
     """
-    changes = [change for change in diff(current, load.staged) if change.name != LOADED_AT]
-    if contract not in (SchemaContract.DISCARD_ROW, SchemaContract.DISCARD_VALUE) or not changes:
+    if load.fit is None or not (load.fit.checked or load.fit.absent):
         return Conformed(load, 0, {})
+    types = {each.name.lower(): each.type for each in load.staged.columns}
+    misfits = {each.name: misfit(each, types[each.name.lower()]) for each in load.fit.checked}
+    # The mark of deleted rows is read to tell which they are, and is no value that the table would lack.
+    lacking = [name for name in load.fit.absent if name != load.deleted]
+    misfits |= {name: exp.not_(column(name).is_(exp.null())) for name in lacking}
+    numbers = _count(destination, load, misfits) if misfits else {}
+    bad = {name: number for name, number in numbers.items() if number}
+    if not bad and not load.fit.absent:
+        return Conformed(load, 0, {})
+    required = [each.name for each in load.fit.checked if not each.nullable and each.name in bad]
+    if bad and contract in (SchemaContract.EVOLVE, SchemaContract.FREEZE):
+        _refuse(destination, load, misfits, bad)
+    if required and contract is SchemaContract.DISCARD_VALUE:
+        _refuse(destination, load, misfits, {name: bad[name] for name in required})
     by_row = contract is SchemaContract.DISCARD_ROW
-    types = {field.name.lower(): normal_type(field.type) for field in current}
-    misfits = {change.name: _misfit(change, load.staged, types) for change in changes}
-    any_misfit = exp.or_(*(bad.copy() for bad in misfits.values()))
-    values = {name: count_rows(destination, load.staging, bad) for name, bad in misfits.items()}
-    rows = count_rows(destination, load.staging, any_misfit) if by_row else 0
-
-    columns = tuple(
-        Column(each.name, types.get(each.name.lower(), each.type), each.field)
-        for each in load.staged.columns
-        if each.name.lower() in types or each.name == LOADED_AT
+    rows = _set_aside(destination, load, misfits, bad, quarantine) if by_row and bad else 0
+    absent = {name.lower() for name in load.fit.absent}
+    columns = tuple(each for each in load.staged.columns if each.name.lower() not in absent)
+    spellings = {name.lower(): condition for name, condition in misfits.items()}
+    fitting = exp.select(
+        *(_fitted(each.name, None if by_row else spellings.get(each.name.lower())) for each in columns)
     )
-    fitting = exp.select(*(_fitted(each, None if by_row else misfits.get(each.name)) for each in columns))
     fitting = fitting.from_(load.staging.to_table())
-    if by_row:
-        for name in [name for name, number in values.items() if number]:
-            reason = "the table has no such column" if name.lower() not in types else "its column does not hold it"
-            destination.execute(quarantine.keep(load.staging, load.primary_key[0], name, reason, misfits[name].copy()))
-        fitting = fitting.where(exp.not_(exp.paren(any_misfit.copy())))
+    if rows:
+        # Null is no misfit: the condition is false then, not unknown.
+        any_misfit = exp.func("COALESCE", exp.or_(*(misfits[name].copy() for name in bad)), exp.false())
+        fitting = fitting.where(exp.not_(any_misfit))
     clean = TableRef(load.staging.schema, load.staging.name + "_fit")
-    destination.execute([exp.Create(this=clean.to_table(), kind="TABLE", expression=fitting), drop(load.staging)])
-    return Conformed(replace(load, staging=clean, staged=TableSchema(columns)), rows, {} if by_row else values)
+    destination.execute([create_from(clean, fitting), drop(load.staging)])
+    deleted = load.deleted if load.deleted is not None and load.deleted.lower() not in absent else None
+    return Conformed(
+        replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted), rows, {} if by_row else bad
+    )
 
 
-def _fitted(target: Column, misfit: exp.Expr | None) -> exp.Expr:
-    """The staged value as the target's type; null where it is a misfit."""
-    value: exp.Expr = exp.cast(column(target.name), sql_type(target.type))
-    if misfit is not None:
-        value = exp.Case().when(exp.not_(exp.paren(misfit.copy())), value)
-    return value.as_(target.name, quoted=True)
+def _count(destination: Destination, load: Load, misfits: dict[str, exp.Expr]) -> dict[str, int]:
+    """How many staged rows each column is a misfit of."""
+    names = list(misfits)
+    sums = [
+        exp.func("COALESCE", exp.Sum(this=exp.Case().when(misfits[name].copy(), 1).else_(0)), exp.convert(0)).as_(
+            f"n{i}"
+        )
+        for i, name in enumerate(names)
+    ]
+    [row] = destination.query(exp.select(*sums).from_(load.staging.to_table()))
+    return {name: int(row[f"n{i}"]) for i, name in enumerate(names)}
 
 
-def _misfit(change: AddColumn | WidenColumn, staged: TableSchema, types: dict[str, pa.DataType]) -> exp.Expr:
-    """True for staged values that the target's column does not hold as they are."""
-    value = column(change.name)
-    there = exp.not_(value.is_(exp.null()))
-    if isinstance(change, AddColumn):
-        return there
-    narrow = types[change.name.lower()]
-    incoming = next(c.type for c in staged.columns if c.name.lower() == change.name.lower())
-    cast = exp.TryCast(this=value.copy(), to=sql_type(narrow))
-    if incoming == pa.string():
-        return exp.and_(there, cast.is_(exp.null()))
-    # A cast that rounds loses something: the way back tells.
-    back = exp.cast(cast, sql_type(incoming))
-    return exp.and_(there, exp.NullSafeNEQ(this=back, expression=value.copy()))
+def _refuse(destination: Destination, load: Load, misfits: dict[str, exp.Expr], bad: dict[str, int]) -> None:
+    """Name the first column whose values do not fit, with an example."""
+    name, number = next(iter(bad.items()))
+    there = load.target.find(name) if load.target is not None else None
+    value = exp.cast(column(name), "TEXT").as_("value")
+    [example] = destination.query(exp.select(value).from_(load.staging.to_table()).where(misfits[name].copy()).limit(1))
+    kind = there.kind.sql() if there is not None else ""
+    what = "null" if example["value"] is None else repr(str(example["value"])[:_LONGEST_SHOWN])
+    needs = " NOT NULL" if there is not None and not there.nullable else ""
+    raise ConfigurationError(
+        f"{load.ref}.{name} is {kind}{needs}, and {number} values do not fit it, {what} for one",
+        hint=f"change the column's type, leave the field out with --sql-exclude-columns {name}, leave such values out "
+        "with --schema-contract discard_value, or start again with --full-refresh",
+    )
+
+
+def _set_aside(
+    destination: Destination, load: Load, misfits: dict[str, exp.Expr], bad: dict[str, int], quarantine: Quarantine
+) -> int:
+    """Rows with a misfit go to quarantine; returns how many rows these are."""
+    absent = set() if load.fit is None else set(load.fit.absent)
+    key = load.primary_key[0] if load.primary_key else None
+    for name in bad:
+        reason = "the table has no such column" if name in absent else "its column does not hold it"
+        destination.execute(quarantine.keep(load.staging, key, name, reason, misfits[name].copy()))
+    any_misfit = exp.or_(*(misfits[name].copy() for name in bad))
+    counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table()).where(any_misfit)
+    return int(destination.query(counted)[0]["n"])
+
+
+def _fitted(name: str, condition: exp.Expr | None) -> exp.Expr:
+    """The staged value; null where it is a misfit."""
+    if condition is None:
+        return column(name)
+    return exp.Case().when(condition.copy(), exp.null()).else_(column(name)).as_(name, quoted=True)

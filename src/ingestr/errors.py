@@ -10,6 +10,7 @@
     │   ├── RequestRefusedError      4   an answer with an errorCode
     │   ├── SourceUnavailableError   4   no usable answer after all retries: wait
     │   ├── IncompleteReadError      4   rows promised and rows read differ
+    │   ├── MassDeletionError        4   so many rows vanished that the login, not the rows, may be the cause
     │   ├── JobFailedError           4   a Bulk job ended without a result
     │   └── DecodeError              4   a value that does not fit its declared type
     ├── DestinationError             5   the database refused or is out of reach
@@ -133,6 +134,10 @@ class SourceUnavailableError(SourceError):
 
 class IncompleteReadError(SourceError):
     """Fewer or more rows, or other columns, than the source promised."""
+
+
+class MassDeletionError(SourceError):
+    """An unusual share of a table's live rows would be marked, removed, or replaced by nothing."""
 
 
 class JobFailedError(SourceError):

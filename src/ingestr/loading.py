@@ -1,81 +1,36 @@
 """One load: rows are staged, made to fit, checked and written to the target. Knows no platform and no engine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
-from datetime import datetime
 
 import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.columns import ColumnNames
 from ingestr.contract import conform
-from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
-from ingestr.core.schema import ColumnWidenedError, TableSchema, WidenColumn, diff
-from ingestr.core.strategy import Deletes, SchemaContract
+from ingestr.core.schema import ColumnWidenedError, TableSchema
+from ingestr.core.sql import among, column, matches, sql_type
+from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.core.wording import counted
+from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
-from ingestr.options import IngestOptions
-from ingestr.progress import Progress
-from ingestr.quarantine import Quarantine
+from ingestr.running import Run, Written
 from ingestr.selection import Selection, make_request
-from ingestr.sources.base import Checkpoint, ReadRequest, Source, Stream
+from ingestr.sources.base import Checkpoint, ReadRequest
 from ingestr.strategies import merge, replace
-from ingestr.strategies.base import Load, column, count_rows, create_schema, deduplicate, drop, evolve, key_census
-
-
-@dataclass(frozen=True)
-class Written:
-    """What became of the rows of one load, in numbers of rows."""
-
-    read: int = 0
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    duplicates: int = 0
-    origin: str = ""
-
-    def __add__(self, other: "Written") -> "Written":
-        return Written(
-            self.read + other.read,
-            self.inserted + other.inserted,
-            self.updated + other.updated,
-            self.unchanged + other.unchanged,
-            self.deleted + other.deleted,
-            self.duplicates + other.duplicates,
-            self.origin or other.origin,
-        )
-
-
-@dataclass
-class Run:
-    """One run's values that several steps share."""
-
-    options: IngestOptions
-    clock: Clock
-    progress: Progress
-    destination: Destination
-    source: Source
-    stream: Stream
-    target: TableRef
-    run_id: str
-    began: datetime
-    quarantine: Quarantine
-    notes: list[str] = field(default_factory=list)
-    healed: Written = field(default_factory=Written)
-
-    @property
-    def staging(self) -> TableRef:
-        """Where rows wait until they are all there."""
-        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
-
-    def note(self, text: str) -> None:
-        """Tell the user something, now and in the result."""
-        self.notes.append(text)
-        self.progress.note(text)
+from ingestr.strategies.base import (
+    Load,
+    count_rows,
+    create_schema,
+    deduplicate,
+    drop,
+    evolve,
+    key_census,
+    same_version_twice,
+)
+from ingestr.strategies.fit import Fit, as_flag, fit
 
 
 def write(
@@ -101,55 +56,95 @@ def write(
 
     Raises:
         IncompleteReadError, DestinationError: numbers of rows that should be the same differ.
+        MassDeletionError: an unusual share of the target's rows would go.
     """
-    destination, names = one.destination, columns.read
-    current = destination.columns(one.target)
-    widened = {} if rewrite or current is None else _already_wider(chosen, names, current)
-    request = make_request(one.options, chosen, window, widened, reject=one.quarantine.add, checkpoint=checkpoint)
-    rows, schema, origin = _stage(one, request, names, frozen=current is not None)
+    names = columns.read
+    there = one.destination.describe(one.target)
+    target = None if columns.anew else there
+    request = make_request(
+        one.options,
+        chosen,
+        window,
+        _already_wider(chosen, names, target),
+        reject=one.quarantine.add,
+        checkpoint=checkpoint,
+    )
+    rows, schema, origin = _stage(one, request, columns, target)
     load = Load(
-        target=one.target,
+        ref=one.target,
         staging=one.staging,
         staged=schema,
-        current=None if rewrite else current,
+        target=target,
+        fit=_fit(one, chosen, columns, target, schema),
         primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=names.get(chosen.cursor_field or one.stream.changed_field or ""),
+        cursor=next((names[f] for f in (one.stream.changed_field, chosen.cursor_field) if f in names), None),
         unchanging=(LOADED_AT,),
         lost=columns.lost,
         deleted=names.get(one.stream.deleted_field or ""),
-        stamp=_stamp(one, names, current),
+        stamp=_stamp(one, names, target),
+        comments=there,
     )
-    load, duplicates = _check_keys(one, load)
+    load, duplicates = _check_keys(one, load, chosen)
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
-    if current is not None:
-        if not rewrite:
-            _check_foreign(one, load, current)
-        load = _conform(one, load, current)
+    if there is not None:
+        _check_vanishing(one, load, there, rewrite=rewrite)
     removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
-    inserted, updated, unchanged = _apply(one, load, rows)
+    load = _conform(one, load, one.options.schema_contract)
+    inserted, updated, unchanged = _apply(one, load, rows, rewrite=rewrite)
     return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
 
 
-def _apply(one: Run, load: Load, staged: int) -> tuple[int, int, int]:
+def _fit(
+    one: Run,
+    chosen: Selection,
+    columns: ColumnNames,
+    target: Target | None,
+    schema: TableSchema,
+    *,
+    inserts: bool = True,
+) -> Fit | None:
+    if target is None:
+        return None
+    keys = tuple(columns.read[key] for key in chosen.primary_key)
+    contract = one.options.schema_contract
+    return fit(target, schema, made=columns.made, contract=contract, keys=keys, inserts=inserts)
+
+
+def declared_schema(one: Run, chosen: Selection, columns: ColumnNames, target: Target) -> TableSchema:
+    """The staged columns as far as they are known before a row is read."""
+    wider = _already_wider(chosen, columns.read, target)
+    fields = TableSchema(tuple(replace_fields(each, type=wider.get(each.name, each.type)) for each in chosen.columns))
+    return target_schema(fields, columns.read, load_timestamp=not one.options.no_load_timestamp)
+
+
+def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Target, schema: TableSchema) -> None:
+    """Refuse, before a row is read, what could not be written into the table as it stands."""
+    _fit(one, chosen, columns, target, schema)
+
+
+def _apply(one: Run, load: Load, staged: int, *, rewrite: bool) -> tuple[int, int, int]:
     """Write the staged rows to the target; returns how many were inserted, updated and unchanged.
 
     Args:
         one: the run.
         load: from where, to where.
         staged: how many rows were read.
+        rewrite: the rows become the table.
 
     Raises:
         DestinationError: the target does not have as many rows as that makes.
     """
-    destination, strategy = one.destination, replace if load.current is None else merge
+    destination = one.destination
+    becomes = rewrite or load.target is None
     one.progress.phase(f"writing {one.target}")
-    if not staged and load.current is not None:
+    if not staged and not becomes:
         destination.execute([*evolve(load), drop(load.staging)])
         return 0, 0, 0
+    strategy = replace if becomes else merge
     destination.execute(strategy.prepare(load))
     census = destination.query(strategy.census(load))[0]
-    before = 0 if load.current is None else count_rows(destination, one.target)
+    before = 0 if becomes else count_rows(destination, one.target)
     destination.execute(strategy.plan(load))
     inserted, after = int(census["inserted"]), count_rows(destination, one.target)
     if after != before + inserted:
@@ -160,11 +155,36 @@ def _apply(one: Run, load: Load, staged: int) -> tuple[int, int, int]:
     return inserted, int(census["updated"]), int(census["unchanged"])
 
 
-def _stamp(one: Run, names: dict[str, str], current: pa.Schema | None) -> str | None:
+def _stamp(one: Run, names: dict[str, str], target: Target | None) -> str | None:
     """The target's column that tells changed rows, if it has one."""
     name = names.get(one.stream.changed_field or "")
-    have = {field.name.lower() for field in current} if current is not None else set()
-    return name if name is not None and name.lower() in have else None
+    return name if target is not None and target.find(name) is not None else None
+
+
+def live_rows(one: Run, names: dict[str, str], target: Target) -> exp.Expr:
+    """The condition for rows of the target that are not marked as deleted."""
+    mark = target.find(names.get(one.stream.deleted_field or ""))
+    return exp.true() if mark is None else exp.not_(as_flag(mark, column(mark.name)))
+
+
+def _check_vanishing(one: Run, load: Load, there: Target, *, rewrite: bool) -> None:
+    """Count the live rows of the target that this load marks, removes, or does not bring again."""
+    if one.guard.live is None:
+        return
+    in_staging = load.deleted if load.deleted is not None and load.deleted in load.staged.names else None
+    marked = column(in_staging, "s").eq(exp.true()) if in_staging else exp.false()
+    if rewrite:
+        staged = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table("s"))
+        [alive] = one.destination.query(staged.where(exp.not_(marked)))
+        apart = one.quarantine.count()
+        one.guard.take(one.guard.live - int(alive["n"]) - apart, "would be replaced by nothing")
+    elif in_staging is not None and load.primary_key:
+        mark = there.find(in_staging)
+        alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
+        both = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.ref.to_table("t"))
+        both = both.join(load.staging.to_table("s"), on=matches(load.primary_key, "t", "s"))
+        [gone] = one.destination.query(both.where(exp.and_(marked, alive_there)))
+        one.guard.take(int(gone["n"]), "were deleted in Salesforce since the last run")
 
 
 def _remove_deleted(one: Run, load: Load) -> int:
@@ -173,10 +193,9 @@ def _remove_deleted(one: Run, load: Load) -> int:
         return 0
     gone = column(load.deleted).eq(exp.true())
     removed = 0
-    if load.current is not None:
+    if load.target is not None:
         keys = exp.select(*map(column, load.primary_key)).from_(load.staging.to_table()).where(gone)
-        key = exp.Tuple(expressions=[*map(column, load.primary_key)])
-        those = exp.In(this=key, query=keys.subquery())
+        those = among(load.primary_key, keys)
         removed = count_rows(one.destination, one.target, those)
         if removed:
             one.destination.execute([exp.delete(one.target.to_table(), where=those.copy())])
@@ -184,9 +203,14 @@ def _remove_deleted(one: Run, load: Load) -> int:
     return removed
 
 
-def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[str, ...] | None) -> None:
-    """Read rows of these keys, all rows if None, and merge them into the target; ``one.healed`` counts them."""
-    request = replace_fields(make_request(one.options, chosen, None, {}, reject=one.quarantine.add), keys=keys)
+def merge_rows(
+    one: Run, chosen: Selection, columns: ColumnNames, keys: tuple[str, ...] | None, window: Window | None
+) -> None:
+    """Read rows of these keys, all rows of the window if None, and merge them; ``one.healed`` counts them."""
+    names = columns.read
+    request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.quarantine.add), keys=keys)
+    if keys is not None:
+        request = replace_fields(request, window=None)
     try:
         read, schema, _ = _stage_once(one, request, names)
     except ColumnWidenedError as error:
@@ -195,61 +219,82 @@ def merge_rows(one: Run, chosen: Selection, names: dict[str, str], keys: tuple[s
         ) from error
     key = tuple(names[name] for name in chosen.primary_key)
     one.quarantine.write(one.staging, key[0])
-    current = one.destination.columns(one.target)
-    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
-    if current is not None:
-        load = _conform(one, load, current)
-    one.healed += Written(read, *_apply(one, load, read))
+    target = one.destination.describe(one.target)
+    load = Load(
+        one.target,
+        one.staging,
+        schema,
+        target,
+        _fit(one, chosen, columns, target, schema),
+        key,
+        unchanging=(LOADED_AT,),
+    )
+    one.healed += Written(read, *_apply(one, _conform(one, load, one.options.schema_contract), read, rewrite=False))
 
 
-def fill(one: Run, chosen: Selection, names: dict[str, str], fields: Iterable[str]) -> None:
+def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> None:
     """Read some fields of all rows into rows that are there already: what no window over changes would bring.
 
-    Adding a field moves no row's timestamp, nor does a formula whose outcome changes.
+    Adding a field moves no row's timestamp, nor does a formula whose outcome changes. Fields for which the target has
+    no column, as its contract gives it none, are left out.
     """
-    wanted = tuple(dict.fromkeys(field for field in fields if field in names and field not in chosen.primary_key))
+    names, target = columns.read, one.destination.describe(one.target)
+    wanted = tuple(
+        dict.fromkeys(
+            field
+            for field in fields
+            if field in names
+            and field not in chosen.primary_key
+            and target is not None
+            and target.find(names[field]) is not None
+        )
+    )
     if not wanted:
         return
     one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
-    current = one.destination.columns(one.target)
-    widened = {} if current is None else _already_wider(chosen, names, current)
     request = replace_fields(
-        make_request(one.options, chosen, None, widened, reject=one.quarantine.add),
+        make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.quarantine.add),
         fields=(*chosen.primary_key, *wanted),
         limit=None,
     )
     _, schema, _ = _stage_once(one, request, names)
     key = tuple(names[name] for name in chosen.primary_key)
     one.quarantine.write(None, key[0])
-    load = Load(one.target, one.staging, schema, current, key, unchanging=(LOADED_AT,))
-    one.destination.execute(merge.fill(load))
+    # A row that is there already is not set aside for one of its fields.
+    by_row = one.options.schema_contract is SchemaContract.DISCARD_ROW
+    contract = SchemaContract.DISCARD_VALUE if by_row else one.options.schema_contract
+    fitting = _fit(one, chosen, columns, target, schema, inserts=False)
+    load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
+    one.destination.execute(merge.fill(_conform(one, load, contract)))
 
 
-def _already_wider(chosen: Selection, names: dict[str, str], current: pa.Schema) -> dict[str, pa.DataType]:
-    """Integer fields that an earlier run found to hold fractions: their column is double already."""
-    have = {f.name.lower(): f.type for f in current}
-    return {
-        column.name: pa.float64()
+def _already_wider(chosen: Selection, names: dict[str, str], target: Target | None) -> dict[str, pa.DataType]:
+    """Integer fields whose column is double: an earlier run found them to hold fractions, or somebody made it so."""
+    wide = {
+        column.name: target.find(names.get(column.name)) if target is not None else None
         for column in chosen.columns
-        if column.name in names and column.type == pa.int64() and have.get(names[column.name].lower()) == pa.float64()
+        if column.type == pa.int64()
     }
+    return {name: pa.float64() for name, there in wide.items() if there is not None and there.type == pa.float64()}
 
 
-def _stage(one: Run, request: ReadRequest, names: dict[str, str], *, frozen: bool) -> tuple[int, TableSchema, str]:
+def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target | None) -> tuple[int, TableSchema, str]:
     """Read everything into the staging table; again, with a wider type, when a value needs one."""
     while True:
         try:
-            return _stage_once(one, request, names)
+            return _stage_once(one, request, columns.read)
         except ColumnWidenedError as error:
             one.destination.rollback()
             one.quarantine.forget()
-            if frozen and one.options.schema_contract is SchemaContract.FREEZE:
+            there = target.find(columns.read[error.field]) if target is not None else None
+            contract = one.options.schema_contract
+            if there is not None and contract is SchemaContract.FREEZE:
                 raise ConfigurationError(
                     f"--schema-contract freeze keeps {one.target} as it is, and {error}",
                     hint="evolve widens the column, discard_value leaves such values out",
                 ) from None
             request = replace_fields(request, widened={**request.widened, error.field: error.to})
-            if not frozen or one.options.schema_contract is SchemaContract.EVOLVE:
+            if there is None or contract is SchemaContract.EVOLVE:
                 one.note(
                     f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
                 )
@@ -267,8 +312,12 @@ def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[
     return loaded, schema, rows.origin
 
 
-def _check_keys(one: Run, load: Load) -> tuple[Load, int]:
-    """Refuse null keys, and let the newest of several rows of one key win."""
+def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
+    """Refuse null keys, and rows that a key does not tell apart.
+
+    Only rows that are versions of one record may give way to its newest: an unordered query gives a record twice when
+    it changes while it is read. All other rows that share a key are rows: big objects and metadata bear one Id in all.
+    """
     if not load.primary_key:
         return load, 0
     census = one.destination.query(key_census(load))[0]
@@ -278,38 +327,35 @@ def _check_keys(one: Run, load: Load) -> tuple[Load, int]:
             f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
         )
     duplicates = int(census["rows"]) - int(census["distinct_keys"])
-    if duplicates:
-        load, statements = deduplicate(load)
-        one.destination.execute(statements)
-        one.note(f"{duplicates} rows repeat a key ({keys}); the newest of each is kept")
-    return load, duplicates
+    if not duplicates:
+        return load, 0
+    stamp = load.cursor if load.cursor is not None and load.cursor in load.staged.names else None
+    if chosen.primary_key == one.stream.primary_key and stamp is not None:
+        [twice] = one.destination.query(same_version_twice(load, stamp))
+        if not twice["n"]:
+            load, statements = deduplicate(load)
+            one.destination.execute(statements)
+            one.note(f"{duplicates} rows are older versions of records that came twice; the newest of each is kept")
+            return load, duplicates
+    what = f"{counted(duplicates, 'row')} of {one.stream.source_object} repeat the key of another ({keys})"
+    if chosen.strategy is not WriteStrategy.REPLACE or chosen.primary_key != one.stream.primary_key:
+        raise ConfigurationError(
+            f"{what}, so that it does not tell the rows apart; nothing was written",
+            hint="choose a --primary-key whose values differ, or leave it out",
+        )
+    one.note(f"{what}: all rows are loaded, without a key")
+    one.keyed = False
+    return replace_fields(load, primary_key=()), 0
 
 
-def _check_foreign(one: Run, load: Load, current: pa.Schema) -> None:
-    """Refuse keys that cannot match, and say which columns a merge is going to change.
-
-    Raises:
-        ConfigurationError: a key column of the target holds another type than the source's keys.
-    """
-    types = {field.name.lower(): field.type for field in current}
-    for change in diff(current, load.staged):
-        if not isinstance(change, WidenColumn):
-            continue
-        was = types[change.name.lower()]
-        if change.name.lower() in {key.lower() for key in load.primary_key}:
-            raise ConfigurationError(
-                f"{one.target}.{change.name} is {was}, and the key that is merged by is {change.type}",
-                hint="choose another --dest-table, or start again with --full-refresh",
-            )
-        if one.options.schema_contract is SchemaContract.EVOLVE:
-            one.note(f"the column {change.name} of {one.target} changes from {was} to {change.type}")
-
-
-def _conform(one: Run, load: Load, current: pa.Schema) -> Load:
-    fitting = conform(one.destination, load, current, one.options.schema_contract, one.quarantine)
+def _conform(one: Run, load: Load, contract: SchemaContract) -> Load:
+    fitting = conform(one.destination, load, contract, one.quarantine)
     if fitting.rows:
         one.note(f"{fitting.rows} rows do not fit the columns of {one.target}: they lie in _ingestr.quarantine")
     for name, values in fitting.values.items():
-        if values:
-            one.note(f"{values} values of {name} do not fit its column in {one.target}, and are left out")
+        one.note(f"{values} values of {name} do not fit its column in {one.target}, and are left out")
+    for each in load.fit.widened if load.fit is not None else ():
+        was = load.target.find(each.name) if load.target is not None else None
+        if was is not None and was.kind != sql_type(each.type):
+            one.note(f"the column {each.name} of {one.target} changes from {was.type} to {each.type}")
     return fitting.load

@@ -137,6 +137,7 @@ class IngestOptions(ReadOptions):
     refresh_formulas: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
     quarantine_limit: int = 100
+    allow_mass_delete: bool = False
     pipelines_dir: str | None = None
     progress: ProgressMode = ProgressMode.INTERACTIVE
     debug: bool = False
@@ -171,7 +172,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "schema_contract": SchemaContract,
 }
 _COUNTS = ("sql_limit", "page_size", "extract_parallelism", "quarantine_limit")
-_FLAGS = ("full_refresh", "no_load_timestamp", "refresh_formulas", "debug")
+_FLAGS = ("full_refresh", "allow_mass_delete", "no_load_timestamp", "refresh_formulas", "debug")
 _TEXTS = ("source_table", "dest_table", "incremental_key", "pipelines_dir")
 _LISTS = ("sql_exclude_columns", "primary_key")
 _Options = TypeVar("_Options", bound="ReadOptions")

@@ -6,10 +6,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.schema import TIMESTAMP
+from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import DecodeError
 from ingestr.sources.base import RejectedRow
-from ingestr.strategies.base import Statements, column
 from ingestr.system import SystemTable, about
 
 _TEXT = pa.string()
@@ -95,12 +95,12 @@ class Quarantine:
         self._rows.clear()
         self._destination.execute(statements)
 
-    def keep(self, staged: TableRef, key: str, field: str, reason: str, condition: exp.Expr) -> Statements:
+    def keep(self, staged: TableRef, key: str | None, field: str, reason: str, condition: exp.Expr) -> Statements:
         """Statements that set aside staged rows of which ``condition`` is true, for the value in a column of theirs."""
         row: dict[str, exp.Expr] = {
             "table_schema": exp.convert(self._target.schema),
             "table_name": exp.convert(self._target.name),
-            "row_id": exp.cast(column(key), "TEXT"),
+            "row_id": exp.cast(exp.null() if key is None else column(key), "TEXT"),
             "field": exp.convert(field),
             "value": exp.cast(column(field), "TEXT"),
             "reason": exp.convert(reason),

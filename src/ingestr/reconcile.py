@@ -13,14 +13,18 @@ from datetime import datetime
 import pyarrow as pa
 from sqlglot import exp
 
+from ingestr.core.cursor import Window
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema
+from ingestr.core.sql import column, identifier, moment
 from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
 from ingestr.errors import IncompleteReadError
+from ingestr.guard import DeletionGuard
 from ingestr.quarantine import Quarantine
 from ingestr.sources.base import ReadRequest, Stream
-from ingestr.strategies.base import column, count_rows, drop, identifier, sql_type
+from ingestr.strategies.base import count_rows, drop
+from ingestr.strategies.fit import as_flag, as_moment, cast
 
 log = logging.getLogger("ingestr")
 
@@ -29,13 +33,20 @@ _MOST_SINGLE_ROWS = 5_000
 
 @dataclass(frozen=True)
 class LiveColumns:
-    """Which columns of the target tell whether a row was live at a moment; None where the object has no such field."""
+    """Which columns of the target tell whether a row was live at a moment; None where there is no such column.
+
+    Args:
+        key: the column of the key.
+        created, changed, deleted, loaded_at: the columns of these roles.
+        cursor: the column that what is covered is told by.
+    """
 
     key: str
-    created: str | None
-    changed: str | None
-    deleted: str | None
-    loaded_at: str | None
+    created: TargetColumn | None
+    changed: TargetColumn | None
+    deleted: TargetColumn | None
+    loaded_at: TargetColumn | None
+    cursor: TargetColumn | None
 
 
 @dataclass(frozen=True)
@@ -45,41 +56,47 @@ class Comparison:
     Args:
         destination: holds the target.
         stream: the source's side.
-        target: the merged table.
+        target: the merged table as it stands.
         columns: what tells live rows.
+        covered: the window of changes that the table holds, open at its end; None where it holds everything.
         upper: the moment at which both sides are counted: the end of the run's window.
         loaded_at: stamped on rows that are marked as deleted.
         quarantine: rows that the target lacks because they cannot be had.
+        guard: told of rows before they are marked or removed.
         read_rows: reads rows of these keys (all rows if None) and merges them into the target.
     """
 
     destination: Destination
     stream: Stream
-    target: TableRef
+    target: Target
     columns: LiveColumns
+    covered: Window | None
     upper: datetime
     loaded_at: datetime
     quarantine: Quarantine
+    guard: DeletionGuard
     read_rows: Callable[[tuple[str, ...] | None], None]
 
     def live(self) -> exp.Expr:
         """The rows of the target that were live at ``upper``: those deleted since then still were."""
-        columns, upper = self.columns, _moment(self.upper)
+        columns, upper = self.columns, moment(self.upper)
         conditions: list[exp.Expr] = [exp.true()]
         if columns.created:
-            conditions.append(column(columns.created) < upper)
+            conditions.append(_moment_of(columns.created) < upper)
         if columns.deleted:
-            there = exp.not_(exp.func("COALESCE", column(columns.deleted), exp.false()))
-            conditions.append(exp.or_(there, column(columns.changed) >= upper) if columns.changed else there)
+            there = exp.not_(as_flag(columns.deleted, column(columns.deleted.name)))
+            conditions.append(exp.or_(there, _moment_of(columns.changed) >= upper) if columns.changed else there)
+        if self.covered is not None and self.covered.start is not None and columns.cursor is not None:
+            conditions.append(_moment_of(columns.cursor) >= moment(self.covered.start))
         return exp.and_(*conditions)
 
     def known(self) -> exp.Select:
         """A query for the keys of those rows."""
-        return exp.select(column(self.columns.key)).from_(self.target.to_table()).where(self.live())
+        return exp.select(column(self.columns.key)).from_(self.target.ref.to_table()).where(self.live())
 
     def count_target(self) -> int:
         """Live rows of the target."""
-        return count_rows(self.destination, self.target, self.live())
+        return count_rows(self.destination, self.target.ref, self.live())
 
     def count_lacking(self) -> int:
         """Rows that the target lacks because they are in quarantine."""
@@ -118,16 +135,19 @@ def reconcile(both: Comparison, since: datetime | None, deletes: Deletes, in_sou
     if since is not None:
         listed = both.stream.deleted_since(since, both.upper)
         if listed:
-            gone += _with_ids(both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids)))
+            what = "are in Salesforce's log of deletions"
+            gone += _with_ids(
+                both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids), what)
+            )
     in_destination = both.count_target()
     if in_source is not None and in_source != in_destination + both.count_lacking():
-        log.info("%s live rows in Salesforce, %s in %s: comparing Ids", in_source, in_destination, both.target)
+        log.info("%s live rows in Salesforce, %s in %s: comparing Ids", in_source, in_destination, both.target.ref)
         swept, vanished = _sweep(both)
         in_source, gone, in_destination = swept, gone + vanished, both.count_target()
         if in_source != in_destination + (lacking := both.count_lacking()):
             apart = f" and {lacking} in quarantine" if lacking else ""
             raise IncompleteReadError(
-                f"Salesforce has {in_source} live rows, {both.target} {in_destination}{apart}, "
+                f"Salesforce has {in_source} live rows, {both.target.ref} {in_destination}{apart}, "
                 "even after comparing all Ids",
                 hint="run again; if it stays so, start again with --full-refresh",
             )
@@ -138,16 +158,16 @@ def remove_deleted(both: Comparison) -> int:
     """For ``hard``: rows that are marked as deleted go; returns how many."""
     if both.columns.deleted is None:
         return 0
-    marked = column(both.columns.deleted).eq(exp.true())
-    number = count_rows(both.destination, both.target, marked)
+    marked = as_flag(both.columns.deleted, column(both.columns.deleted.name))
+    number = count_rows(both.destination, both.target.ref, marked)
     if number:
-        both.destination.execute([exp.delete(both.target.to_table(), where=marked.copy())])
+        both.destination.execute([exp.delete(both.target.ref.to_table(), where=marked.copy())])
     return number
 
 
 def _sweep(both: Comparison) -> tuple[int, int]:
     """Compare all Ids; returns the live rows at the source, and how many rows of the target were found to be gone."""
-    request = ReadRequest(fields=both.stream.primary_key, live_before=both.upper)
+    request = ReadRequest(fields=both.stream.primary_key, live_before=both.upper, window=both.covered)
     with both.stream.read(request) as stream:
 
         def compare(swept: exp.Table) -> tuple[int, int]:
@@ -160,7 +180,7 @@ def _sweep(both: Comparison) -> tuple[int, int]:
                 missing = missing.where(exp.not_(column("id").isin(query=apart)))
             absent = tuple(row["id"] for row in both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1)))
             gone = both.known().where(exp.not_(mine.isin(query=there.copy())))
-            vanished = _mark_deleted(both, gone)
+            vanished = _mark_deleted(both, gone, "are not among those that this login sees in Salesforce")
             if absent:
                 log.info(
                     "reading %s rows that the table lacks", "all" if len(absent) > _MOST_SINGLE_ROWS else len(absent)
@@ -172,20 +192,27 @@ def _sweep(both: Comparison) -> tuple[int, int]:
 
 
 def _ids_table(both: Comparison) -> TableRef:
-    return TableRef(both.target.schema, f"_ingestr_ids_{both.target.name}")
+    return TableRef(both.target.ref.schema, f"_ingestr_ids_{both.target.ref.name}")
 
 
-def _mark_deleted(both: Comparison, ids: exp.Query) -> int:
-    """Mark live rows of these keys as deleted, or remove them where the object has no such mark; returns how many."""
-    columns, table = both.columns, both.target.to_table()
+def _mark_deleted(both: Comparison, ids: exp.Query, what: str) -> int:
+    """Mark live rows of these keys as deleted, or remove them where the table has no such mark; returns how many.
+
+    Args:
+        both: the two sides.
+        ids: a query for the keys.
+        what: why they are to go, for the message of the guard.
+    """
+    columns, table = both.columns, both.target.ref.to_table()
     those: exp.Expr = column(columns.key).isin(query=ids)
     if columns.deleted:
-        those = exp.and_(those, exp.not_(exp.func("COALESCE", column(columns.deleted), exp.false())))
-    number = count_rows(both.destination, both.target, those)
+        those = exp.and_(those, exp.not_(as_flag(columns.deleted, column(columns.deleted.name))))
+    number = count_rows(both.destination, both.target.ref, those)
+    both.guard.take(number, what)
     if number and columns.deleted:
-        values: dict[str, exp.Expr] = {columns.deleted: exp.true()}
+        values: dict[str, exp.Expr] = {columns.deleted.name: cast(exp.true(), pa.bool_(), columns.deleted.kind)}
         if columns.loaded_at:
-            values[columns.loaded_at] = _moment(both.loaded_at)
+            values[columns.loaded_at.name] = cast(moment(both.loaded_at), TIMESTAMP, columns.loaded_at.kind)
         sets = [exp.EQ(this=exp.Column(this=identifier(name)), expression=value) for name, value in values.items()]
         both.destination.execute([exp.Update(this=table.copy(), expressions=sets, where=exp.Where(this=those.copy()))])
     elif number:
@@ -212,5 +239,5 @@ def _with_staged(
     return result
 
 
-def _moment(moment: datetime) -> exp.Expr:
-    return exp.cast(exp.Literal.string(moment.isoformat(sep=" ")), sql_type(TIMESTAMP))
+def _moment_of(there: TargetColumn) -> exp.Expr:
+    return as_moment(there, column(there.name))

@@ -8,8 +8,11 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
+from ingestr.core.schema import normal_type
+from ingestr.core.sql import Statements, column, identifier, sql_type
 from ingestr.destinations.base import SYSTEM_SCHEMA, Destination, TableRef
-from ingestr.strategies.base import Statements, column, create_schema, drop, identifier, sql_type
+from ingestr.errors import DestinationError
+from ingestr.strategies.base import alter, create_schema, drop
 
 _TARGET = {"table_schema": pa.string(), "table_name": pa.string()}
 
@@ -21,10 +24,12 @@ class SystemTable:
     Args:
         name: its name in the schema ``_ingestr``.
         columns: its columns beside those that name the target.
+        later: those of them that tables of earlier versions lack; null there.
     """
 
     name: str
     columns: Mapping[str, pa.DataType]
+    later: frozenset[str] = frozenset()
 
     @property
     def ref(self) -> TableRef:
@@ -33,14 +38,31 @@ class SystemTable:
 
     def exists(self, destination: Destination) -> bool:
         """Whether it has been made."""
-        return destination.columns(self.ref) is not None
+        return destination.describe(self.ref) is not None
 
     def rows(self, destination: Destination, target: TableRef) -> list[dict[str, Any]]:
-        """The rows about a target; none where the table has not been made."""
-        if not self.exists(destination):
+        """The rows about a target; none where the table has not been made.
+
+        Raises:
+            DestinationError: the table is not one that ingestr made.
+        """
+        there = destination.describe(self.ref)
+        if there is None:
             return []
-        names = [column(name) for name in self.columns]
-        return destination.query(exp.select(*names).from_(self.ref.to_table()).where(about(target)))
+        found = {each.name: normal_type(each.type) for each in there.columns}
+        wrong = [
+            name
+            for name, type_ in {**_TARGET, **self.columns}.items()
+            if found.get(name) != type_ and not (name in self.later and name not in found)
+        ]
+        if wrong:
+            raise DestinationError(
+                f"{self.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
+                hint="another version of ingestr may have made it; rename the table, and the next run makes it anew",
+            )
+        names = [column(name) for name in self.columns if name in found]
+        rows = destination.query(exp.select(*names).from_(self.ref.to_table()).where(about(target)))
+        return [dict.fromkeys(self.columns) | row for row in rows]
 
     def ensure(self) -> Statements:
         """Statements after which the table is there."""
@@ -49,7 +71,11 @@ class SystemTable:
             for name, type_ in {**_TARGET, **self.columns}.items()
         ]
         schema = exp.Schema(this=self.ref.to_table(), expressions=definitions)
-        return [create_schema(SYSTEM_SCHEMA), exp.Create(this=schema, kind="TABLE", exists=True)]
+        added = [
+            alter(self.ref, exp.ColumnDef(this=identifier(name), kind=sql_type(self.columns[name]), exists=True))
+            for name in sorted(self.later)
+        ]
+        return [create_schema(SYSTEM_SCHEMA), exp.Create(this=schema, kind="TABLE", exists=True), *added]
 
     def replace(self, target: TableRef, rows: Iterable[Mapping[str, object]]) -> Statements:
         """Statements that leave exactly these rows about the target."""

@@ -17,13 +17,14 @@ from ingestr.destinations.base import TableRef
 from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.registry import open_destination
 from ingestr.simulator import SimulatedOrg
-from support import ingest, query, source_uri
+from ingestr.strategies.base import create_schema
+from support import ingest, query, source_uri, table_names
 
 
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("duckdb://sf.db", "no file"),
+        ("duckdb://", "no file"),
         ("duckdb:///", "no file"),
         ("duckdb:///sf.db?token=S3CRET", "takes no parameters"),
         ("postgresql://user:S3CRET@host/db", "no destination is known"),
@@ -38,12 +39,13 @@ def test_bad_uris_are_refused(uri: str, words: str) -> None:
     assert "S3CRET" not in f"{caught.value} {caught.value.hint}"
 
 
+@pytest.mark.parametrize("uri", ["duckdb:///here.db", "duckdb://here.db", "duckdb:///./here.db"])
 def test_a_relative_file_lies_in_the_working_directory(
-    shared_org: SimulatedOrg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_org: SimulatedOrg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
-    """Three slashes and a name is a file here; the path starts after the third slash."""
+    """Three slashes and a name is a file here, as the path starts after the third slash; two slashes mean the same."""
     monkeypatch.chdir(tmp_path)
-    ingest(shared_org, "user_role", tmp_path / "x", dest_uri="duckdb:///here.db")
+    ingest(shared_org, "user_role", tmp_path / "x", dest_uri=uri)
     assert (tmp_path / "here.db").is_file()
 
 
@@ -55,11 +57,68 @@ def test_a_database_in_memory_stays_with_the_caller(shared_org: SimulatedOrg) ->
     duckdb.sql("DROP SCHEMA kept CASCADE")
 
 
-def test_the_folder_must_exist(shared_org: SimulatedOrg, tmp_path: Path) -> None:
-    """A missing folder is named, with the command that makes it, before Salesforce is asked."""
-    with pytest.raises(DestinationError, match="does not exist") as caught:
-        ingest(shared_org, "account", tmp_path / "no" / "sf.db")
-    assert caught.value.exit_code == 5
+def test_the_folder_is_made_when_there_is_something_to_write(org: SimulatedOrg, tmp_path: Path) -> None:
+    """A run that fails before it writes leaves neither the file nor its folder."""
+    file = tmp_path / "new" / "folder" / "sf.db"
+    with pytest.raises(ConfigurationError):
+        ingest(org, "no_such_table", file)
+    assert not file.parent.parent.exists()
+    ingest(org, "user_role", file)
+    assert file.is_file()
+    (tmp_path / "letter").write_text("Dear reader")
+    with pytest.raises(DestinationError, match="is not a folder"):
+        ingest(org, "user_role", tmp_path / "letter" / "sf.db")
+
+
+def test_a_run_never_removes_the_file(database: Path) -> None:
+    """Two first runs see no file; the one that comes second to open it leaves the other's rows."""
+    holder = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); c.execute('CREATE TABLE winner AS SELECT 1'); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    loser = open_destination(Secret(f"duckdb:///{database}"), in_process=False)
+    loser.connect()
+    assert not database.exists()
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as winner:
+        assert winner.stdout is not None
+        assert winner.stdout.readline() == "held\n"
+        with pytest.raises(DestinationError, match=f"PID {winner.pid}"):
+            loser.execute([create_schema("public")])
+        loser.close()
+        winner.communicate("")
+    assert table_names(database) == ["main.winner"]
+
+
+def test_a_forked_process_is_told_to_be_spawned(database: Path) -> None:
+    """What a child inherits of an open DuckDB has lost its threads: the child gets an error."""
+    script = """
+import os, sys
+from ingestr.core.secret import Secret
+from ingestr.errors import DestinationError
+from ingestr.registry import open_destination
+
+def connect():
+    destination = open_destination(Secret("duckdb:///" + sys.argv[1]), in_process=True)
+    destination.connect()
+    return destination
+
+parent = connect()
+child = os.fork()
+if child == 0:
+    try:
+        connect()
+    except DestinationError as error:
+        os._exit(0 if "spawn" in error.hint else 2)
+    os._exit(1)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+parent.close()
+connect().close()
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(database)], check=False, timeout=60)
+    assert done.returncode == 0
 
 
 def test_a_file_that_is_something_else_is_left_alone(shared_org: SimulatedOrg, tmp_path: Path) -> None:

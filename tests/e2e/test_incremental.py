@@ -191,7 +191,8 @@ def test_names_do_not_change_when_the_naming_does(org: SimulatedOrg, database: P
         ({"sql_exclude_columns": ["phnoe"]}, UnknownNameError, "phone"),
         ({"sql_exclude_columns": ["id"]}, ConfigurationError, "key of this load"),
         ({"sql_exclude_columns": ["system_modstamp"]}, ConfigurationError, "key of this load"),
-        ({"dest_table": "a.b.c"}, ConfigurationError, "not a table name"),
+        ({"dest_table": "a.b.c"}, ConfigurationError, "names the catalog 'a', and the database is 'sf'"),
+        ({"dest_table": "a.b.c.d"}, ConfigurationError, "not a table name"),
         ({"dest_table": "_ingestr.state"}, ConfigurationError, "ingestr's own"),
     ],
 )

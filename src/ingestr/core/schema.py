@@ -36,25 +36,6 @@ class TableSchema:
         return [column.name for column in self.columns]
 
 
-@dataclass(frozen=True)
-class AddColumn:
-    """The target lacks a column."""
-
-    name: str
-    type: pa.DataType
-
-
-@dataclass(frozen=True)
-class WidenColumn:
-    """The target's column cannot hold the staged values."""
-
-    name: str
-    type: pa.DataType
-
-
-SchemaChange = AddColumn | WidenColumn
-
-
 class ColumnWidenedError(IngestrError):
     """A value does not fit the declared type but fits a wider one: the read has to be repeated with that type."""
 
@@ -90,25 +71,6 @@ def common_type(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
     if pair == {pa.date32(), TIMESTAMP}:
         return TIMESTAMP
     return pa.string()
-
-
-def diff(current: pa.Schema, incoming: TableSchema) -> list[SchemaChange]:
-    """What the target needs so that the incoming columns fit; columns only the target has stay as they are."""
-    have = {field.name.lower(): field for field in current}
-    changes: list[SchemaChange] = []
-    for column in incoming.columns:
-        field = have.get(column.name.lower())
-        if field is None:
-            changes.append(AddColumn(column.name, column.type))
-        elif (wide := common_type(field.type, column.type)) != normal_type(field.type):
-            changes.append(WidenColumn(field.name, wide))
-    return changes
-
-
-def find_column(schema: TableSchema, name: str) -> Column | None:
-    """The column of this name, or that holds the source field of this name; case does not matter."""
-    wanted = name.lower()
-    return next((c for c in schema.columns if wanted in (c.name.lower(), (c.field or "").lower())), None)
 
 
 def field_names(columns: Iterable[Column]) -> list[str]:

@@ -1,7 +1,8 @@
 """The roles of a destination: the few things that a load asks of an engine."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ SYSTEM_SCHEMA = "_ingestr"
 
 @dataclass(frozen=True)
 class TableRef:
-    """A table in a schema of the destination."""
+    """A table in a schema of the destination; the catalog is always the destination's own database."""
 
     schema: str
     name: str
@@ -28,19 +29,82 @@ class TableRef:
         return exp.table_(self.name, db=self.schema, quoted=True, alias=alias)
 
 
-def parse_table(text: str, default_schema: str) -> TableRef:
-    """``schema.table`` or ``table``.
+@dataclass(frozen=True)
+class TableName:
+    """A table as the user names it: ``catalog`` is None where the name has two parts or one."""
+
+    ref: TableRef
+    catalog: str | None
+
+
+def parse_table(text: str, default_schema: str) -> TableName:
+    """``catalog.schema.table``, ``schema.table`` or ``table``.
 
     Raises:
-        ConfigurationError: empty or more than two parts, or our own schema.
+        ConfigurationError: empty or more than three parts, or our own schema.
     """
     parts = [part.strip() for part in text.split(".")]
-    if not all(parts) or len(parts) > 2:
-        raise ConfigurationError(f"--dest-table {text!r} is not a table name", hint="write schema.table or table")
+    if not all(parts) or len(parts) > 3:
+        raise ConfigurationError(
+            f"--dest-table {text!r} is not a table name", hint="write schema.table, table or catalog.schema.table"
+        )
+    catalog = parts.pop(0) if len(parts) == 3 else None
     schema, name = parts if len(parts) == 2 else (default_schema, parts[0])
     if schema.lower() == SYSTEM_SCHEMA:
         raise ConfigurationError(f"the schema {SYSTEM_SCHEMA} is kept for ingestr's own tables")
-    return TableRef(schema, name)
+    return TableName(TableRef(schema, name), catalog)
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """One column of a table as it stands.
+
+    Args:
+        name: as the engine spells it.
+        type: the Arrow type in which the engine hands it out.
+        kind: the type as the engine declares it, as a SQL expression: ``DECIMAL(18, 2)``, ``ENUM('a', 'b')``.
+        nullable: whether it may be null.
+        default: the expression of its DEFAULT, or None.
+        generated: whether the engine computes it from other columns, so that nobody can write it.
+        comment: what people noted about it, or None.
+    """
+
+    name: str
+    type: pa.DataType
+    kind: exp.DataType
+    nullable: bool = True
+    default: str | None = None
+    generated: bool = False
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table of the destination as it stands, with what people have hung on it.
+
+    Args:
+        ref: where it lies.
+        columns: in order.
+        indexes: name of each index that somebody made, with the statement that makes it.
+        constraints: PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY as the engine spells them.
+        referenced_by: other tables whose foreign keys point here.
+        comment: what people noted about the table, or None.
+    """
+
+    ref: TableRef
+    columns: tuple[TargetColumn, ...]
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    referenced_by: tuple[str, ...] = ()
+    comment: str | None = None
+
+    def find(self, name: str | None) -> TargetColumn | None:
+        """The column of this name in any case, as engines find it."""
+        return None if name is None else self._by_name.get(name.lower())
+
+    @cached_property
+    def _by_name(self) -> dict[str, TargetColumn]:
+        return {column.name.lower(): column for column in self.columns}
 
 
 @dataclass(frozen=True)
@@ -62,8 +126,11 @@ class Destination(Protocol):
     def connect(self) -> None:
         """Open the connection; raises DestinationError or ConfigurationError."""
 
-    def columns(self, table: TableRef) -> pa.Schema | None:
-        """The table's columns, or None where there is no such table."""
+    def check_catalog(self, catalog: str | None) -> None:
+        """Refuse a catalog that the user names and that is another than the open database."""
+
+    def describe(self, table: TableRef) -> Target | None:
+        """The table as it stands, or None where there is no such table."""
 
     def query(self, select: exp.Query) -> list[dict[str, Any]]:
         """Rows of a query, inside the open transaction if there is one."""

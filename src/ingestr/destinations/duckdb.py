@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.secret import Secret
+from ingestr.core.sql import sql_type
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Capabilities, TableRef
+from ingestr.destinations.base import Capabilities, TableRef, Target, TargetColumn
 from ingestr.errors import ConfigurationError, DestinationError
 
 log = logging.getLogger("ingestr.duckdb")
@@ -33,11 +35,11 @@ def _memory_limit(columns: int) -> str:
     return f"{75 + columns * _THREADS}MB"
 
 
+# These hold for all connections to a database of this process.
 _SETTINGS = {
     "threads": str(_THREADS),
     "memory_limit": _memory_limit(_USUAL_COLUMNS),
     "preserve_insertion_order": "false",
-    "TimeZone": "UTC",
     "max_vacuum_tasks": "100",
 }
 # Seconds that a load which was interrupted may take to notice.
@@ -48,8 +50,23 @@ _MOST_DELETED = 0.2
 # A DuckDB file has these bytes after a checksum; "md:" or "sqlite:" before a name mean other engines.
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _OTHER_ENGINE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+# How DuckDB declares the types that ingestr makes.
+_OUR_TYPES = frozenset(
+    {"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "DATE", "TIME", "TIMESTAMP WITH TIME ZONE"},
+)
 # DuckDB keeps other processes off a file; these keep other runs of this process off it.
 _in_use: dict[str, threading.Lock] = {}
+# Files that were being loaded when this process was forked: what it inherited of DuckDB there has lost its threads.
+_inherited: set[str] = set()
+
+
+def _after_fork() -> None:
+    _inherited.update(file for file, turn in _in_use.items() if turn.locked())
+    _in_use.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class DuckDBDestination:
@@ -63,11 +80,12 @@ class DuckDBDestination:
             raise ConfigurationError(
                 f"duckdb:// takes no parameters, but the destination URI has {', '.join(sorted(parameters))}"
             )
-        if authority or not path.removeprefix("/"):
+        # duckdb://relative.db is relative.db: what stands where a host would is the beginning of the path.
+        self._file = unquote(authority) + path if authority else path.removeprefix("/")
+        if not self._file.strip("/"):
             raise ConfigurationError(
                 "the DuckDB URI has no file", hint="duckdb:///relative.db or duckdb:////absolute/path.db"
             )
-        self._file = path.removeprefix("/")
         if self._in_memory and not in_process:
             raise ConfigurationError(
                 "a database in memory is gone when the command ends", hint="name a file: duckdb:///file.db"
@@ -76,81 +94,124 @@ class DuckDBDestination:
         self._in_transaction = False
         self._turn: threading.Lock | None = None
         self._in_process = in_process
-        self._to_restore: dict[str, str] = {}
-        self._is_new = False
+        # Settings of ours as DuckDB shows them; empty where the database is shared with the caller.
+        self._set_by_us: dict[str, str] = {}
+        self._catalog: str | None = None
 
     @property
     def _in_memory(self) -> bool:
         return self._file.startswith(":memory:")
 
     def connect(self) -> None:
-        """Open the file, creating it if there is none; in memory, it is the database behind ``duckdb.sql``.
+        """Look at the file, and open it if it is there; in memory, it is the database behind ``duckdb.sql``.
 
-        A run of this process that writes to the same database is waited for.
+        A file that is not there is made when something is written, so that a run which fails before leaves nothing, and
+        none ever has to remove a file that another process may have opened meanwhile. A run of this process that writes
+        to the same database is waited for.
         """
-        self._wait_for_turn()
         try:
-            self._connect()
+            place = self._file if self._in_memory else str(Path(self._file).resolve())
+        except OSError as error:
+            raise DestinationError(
+                f"cannot find {self._file!r}: {error.strerror}",
+                hint="the working directory may have been removed: change to one that exists, or write a whole path",
+            ) from None
+        if place in _inherited:
+            raise DestinationError(
+                f"this process was forked while {self._file!r} was being loaded, and cannot open it",
+                hint="start processes by the method 'spawn', or before the first load",
+            )
+        self._wait_for_turn(place)
+        try:
+            if self._in_memory:
+                # A cursor is a connection of its own to the same database: closing it keeps the caller's data.
+                source = duckdb.default_connection() if self._file == ":memory:" else duckdb.connect(self._file)
+                self._connection = source.cursor()
+                self._prepare_connection()
+            elif self._check_file():
+                self._connect()
         except BaseException:
             self.close()
             raise
 
-    def _wait_for_turn(self) -> None:
-        turn = _in_use.setdefault(self._file if self._in_memory else str(Path(self._file).resolve()), threading.Lock())
+    def _wait_for_turn(self, place: str) -> None:
+        turn = _in_use.setdefault(place, threading.Lock())
         if not turn.acquire(blocking=False):
             log.warning("another run of this process writes to %r: waiting for it", self._file)
             turn.acquire()
         self._turn = turn
 
     def _connect(self) -> None:
-        if self._in_memory:
-            # A cursor is a connection of its own to the same database: closing it keeps the caller's data.
-            source = duckdb.default_connection() if self._file == ":memory:" else duckdb.connect(self._file)
-            self._connection = source.cursor()
-            return
-        self._check_file()
         try:
+            Path(self._file).parent.mkdir(parents=True, exist_ok=True)
             self._connection = duckdb.connect(self._file)
-            if self._in_process:
-                # The caller may use the same database: what is set here holds for all of its connections.
-                self._to_restore = {name: self._setting(name) for name in _SETTINGS}
+            self._prepare_connection()
+            if self._in_process and self._is_shared():
+                log.debug("%r is open in this process: its settings are left as they are", self._file)
+                return
             for name, value in _SETTINGS.items():
                 self._set(name, value)
         except duckdb.IOException as error:
-            raise self._cannot_open(error) from None
+            raise self._cannot_open(_first_line(error)) from None
+        except OSError as error:
+            raise self._cannot_open(str(error.strerror)) from None
         except duckdb.Error as error:
             different = "different configuration" in str(error)
             hint = "this process has it open already: close that connection first" if different else None
             raise DestinationError(f"cannot open {self._file!r}: {_first_line(error)}", hint=hint) from None
 
-    def _check_file(self) -> None:
-        """DuckDB opens files of other kinds too, through extensions or as a database that is thrown away."""
+    def _prepare_connection(self) -> None:
+        """What holds for our connection alone."""
+        [(self._catalog,)] = self._open.execute("SELECT current_database()").fetchall()
+        self._open.execute("SET SESSION TimeZone = 'UTC'")
+
+    def _is_shared(self) -> bool:
+        """Whether the caller has connections to the same database, for which our settings would hold too."""
+        [(connections,)] = self._open.execute("FROM duckdb_connection_count()").fetchall()
+        return int(connections) > 1
+
+    def _check_file(self) -> bool:
+        """Whether the file is there; DuckDB opens files of other kinds too, through extensions or as a new database."""
         file = Path(self._file)
         if _OTHER_ENGINE.match(self._file):
             raise DestinationError(f"{self._file!r} is not a DuckDB file", hint="duckdb:///file.db is one")
         try:
-            if not file.parent.is_dir():
-                raise DestinationError(
-                    f"the folder {str(file.parent)!r} does not exist", hint=f"mkdir -p '{file.parent}'"
-                )
             if file.is_dir():
                 raise DestinationError(f"{self._file!r} is a folder, not a DuckDB file")
-            self._is_new = not file.exists()
-            head = b"" if self._is_new else _first_bytes(file)
+            if not file.exists():
+                self._check_folder(file)
+                return False
+            head = _first_bytes(file)
         except OSError as error:
             raise DestinationError(f"cannot open {self._file!r}: {error.strerror}") from None
         if head and head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] != _MAGIC:
             raise DestinationError(f"{self._file!r} is not a DuckDB database", hint="name another file")
+        return True
 
-    def _setting(self, name: str) -> str:
-        row = self._open.execute(f"SELECT current_setting('{name}')::VARCHAR").fetchone()
-        return str(row[0]) if row else ""
+    def _check_folder(self, file: Path) -> None:
+        """The folder, or the nearest one above it, in which it will be made, must be writable."""
+        above = next(folder for folder in file.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise DestinationError(f"{str(above)!r} is not a folder", hint="name a file in a folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise DestinationError(
+                f"no permission to write in {str(above)!r}", hint="name a file in a folder that can be written to"
+            )
 
     def _set(self, name: str, value: str) -> None:
         self._open.execute(f"SET {name} = '{value}'")
+        self._set_by_us[name] = self._setting(name)
 
-    def _cannot_open(self, error: duckdb.Error) -> DestinationError:
-        text = _first_line(error)
+    def _setting(self, name: str) -> str:
+        [(value,)] = self._open.execute(f"SELECT current_setting('{name}')::VARCHAR").fetchall()
+        return str(value)
+
+    @property
+    def _may_set(self) -> bool:
+        """Whether settings of the whole database are ours to choose."""
+        return bool(self._set_by_us)
+
+    def _cannot_open(self, text: str) -> DestinationError:
         if "lock" in text:
             return DestinationError(
                 f"another process holds {self._file!r}: {text}",
@@ -163,34 +224,82 @@ class DuckDBDestination:
     @property
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            raise RuntimeError("connect() comes first")
+            self._connect()
+            assert self._connection is not None  # noqa: S101 - for the type checker
         return self._connection
+
+    @property
+    def _is_made(self) -> bool:
+        """Whether there is a database at all, perhaps made by another process since the run began."""
+        return self._connection is not None or Path(self._file).exists()
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except duckdb.ConstraintException as error:
+            raise DestinationError(
+                f"a constraint of the table refuses the rows: {_first_line(error)}",
+                hint="nothing was written; drop the constraint, or set right what it is about in Salesforce",
+            ) from error
         except duckdb.Error as error:
             raise DestinationError(f"DuckDB failed {doing}: {_first_line(error)}") from error
 
-    def columns(self, table: TableRef) -> pa.Schema | None:
-        """The table's columns, or None where there is no such table."""
+    def check_catalog(self, catalog: str | None) -> None:
+        """Refuse a catalog that the user names and that is another than the open database."""
+        if catalog is None:
+            return
+        own = self._catalog or Path(self._file).stem
+        if catalog.lower() != own.lower():
+            raise ConfigurationError(
+                f"--dest-table names the catalog {catalog!r}, and the database is {own!r}",
+                hint="write schema.table, or name the file of that catalog in --dest-uri",
+            )
+
+    def describe(self, table: TableRef) -> Target | None:
+        """The table as it stands, or None where there is no such table."""
+        if not self._is_made:
+            return None
+        where = "database_name = current_database() AND lower(schema_name) = lower($1)"
+        named = f"{where} AND lower(table_name) = lower($2)"
+        name = [table.schema, table.name]
         with self._errors(f"looking at {table}"):
             # The views of information_schema over these take three times as long.
-            [(tables, views)] = self._open.execute(
-                "SELECT (SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() "
-                "AND lower(schema_name) = lower($1) AND lower(table_name) = lower($2)), "
-                "(SELECT count(*) FROM duckdb_views() WHERE database_name = current_database() "
-                "AND lower(schema_name) = lower($1) AND lower(view_name) = lower($2))",
-                [table.schema, table.name],
+            found = self._open.execute(
+                f"SELECT comment, NULL FROM duckdb_tables() WHERE {named} UNION ALL "  # noqa: S608 - no value of a user
+                f"SELECT NULL, view_name FROM duckdb_views() WHERE {where} AND lower(view_name) = lower($2)",
+                name,
             ).fetchall()
-        if views:
-            raise DestinationError(f"{table} is a view, not a table", hint="choose another --dest-table")
-        if not tables:
-            return None
-        with self._errors(f"looking at {table}"):
-            empty = exp.select("*").from_(table.to_table()).limit(0)
-            return self._arrow(empty).schema
+            if not found:
+                return None
+            if found[0][1] is not None:
+                raise DestinationError(f"{table} is a view, not a table", hint="choose another --dest-table")
+            columns = self._open.execute(
+                "SELECT column_name, data_type, is_nullable, column_default, is_generated, comment "  # noqa: S608
+                f"FROM duckdb_columns() WHERE {named} ORDER BY column_index",
+                name,
+            ).fetchall()
+            hung = self._open.execute(
+                "SELECT 'index', index_name, sql FROM duckdb_indexes() "  # noqa: S608
+                f"WHERE {named} AND sql IS NOT NULL UNION ALL "
+                f"SELECT 'constraint', constraint_text, NULL FROM duckdb_constraints() "
+                f"WHERE {named} AND constraint_type <> 'NOT NULL' UNION ALL "
+                "SELECT DISTINCT 'reference', schema_name || '.' || table_name, NULL FROM duckdb_constraints() "
+                f"WHERE {where} AND lower(referenced_table) = lower($2)",
+                name,
+            ).fetchall()
+        schema = self._arrow(exp.select("*").from_(table.to_table()).limit(0)).schema
+        return Target(
+            table,
+            tuple(
+                TargetColumn(column, schema.field(column).type, _kind(declared, schema.field(column).type), *properties)
+                for column, declared, *properties in columns
+            ),
+            indexes={text: statement for kind, text, statement in hung if kind == "index"},
+            constraints=tuple(text for kind, text, _ in hung if kind == "constraint"),
+            referenced_by=tuple(text for kind, text, _ in hung if kind == "reference"),
+            comment=found[0][0],
+        )
 
     def query(self, select: exp.Query) -> list[dict[str, Any]]:
         """Rows of a query, inside the open transaction if there is one."""
@@ -199,20 +308,30 @@ class DuckDBDestination:
             return rows
 
     def _arrow(self, select: exp.Query) -> pa.Table:
-        table: pa.Table = self._open.sql(select.sql("duckdb")).to_arrow_table()
+        table: pa.Table = self._open.sql(self._render(select)).to_arrow_table()
         return table
+
+    def _render(self, statement: exp.Expr) -> str:
+        """The statement as text, in which every table bears its catalog: a schema may be called like the database."""
+        named = statement.copy()
+        for table in named.find_all(exp.Table):
+            if table.args.get("db") is not None:
+                table.set("catalog", exp.to_identifier(self._catalog, quoted=True))
+        if isinstance(named, exp.Comment) and isinstance(named.this, exp.Column):
+            named.this.set("catalog", exp.to_identifier(self._catalog, quoted=True))
+        return named.sql("duckdb", copy=False)
 
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
-        if len(stream.schema.columns) > _USUAL_COLUMNS and not self._in_memory:
+        if len(stream.schema.columns) > _USUAL_COLUMNS and self._may_set:
             self._set("memory_limit", _memory_limit(len(stream.schema.columns)))
         log.debug("loading %s", staging)
         create = exp.Create(
             this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
         )
         try:
-            self._execute_interruptibly(create.sql("duckdb"), stream)
+            self._execute_interruptibly(self._render(create), stream)
         except duckdb.Error as error:
             stream.raise_error()
             raise DestinationError(f"DuckDB failed loading {staging}: {_first_line(error)}") from error
@@ -241,24 +360,27 @@ class DuckDBDestination:
         """Run statements inside the transaction, beginning it if need be."""
         self._begin()
         for statement in statements:
-            text = statement.sql("duckdb")
+            text = self._render(statement)
             log.debug("%s", text if len(text) <= _LONGEST_LOGGED else text[:_LONGEST_LOGGED] + "…")
             with self._errors("writing"):
                 self._open.execute(text).fetchall()
 
     def _begin(self) -> None:
         if not self._in_transaction:
-            self._open.execute("BEGIN")
+            with self._errors("beginning"):
+                self._open.execute("BEGIN")
             self._in_transaction = True
 
     def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once."""
-        if written is not None and not self._in_memory:
+        if not self._in_transaction:
+            return
+        if written is not None and self._may_set:
             self._plan_vacuum(written)
         log.debug("COMMIT")
         with self._errors("committing"):
             self._open.execute("COMMIT")
-        self._in_transaction = self._is_new = False
+        self._in_transaction = False
         log.debug("committed")
 
     def _plan_vacuum(self, table: TableRef) -> None:
@@ -270,7 +392,7 @@ class DuckDBDestination:
                 [table.schema, table.name],
             ).fetchall()
             counted = exp.select(exp.Count(this=exp.Star())).from_(table.to_table())
-            [(live,)] = self._open.execute(counted.sql("duckdb")).fetchall()
+            [(live,)] = self._open.execute(self._render(counted)).fetchall()
             self._set("max_vacuum_tasks", "100" if rows - live > _MOST_DELETED * rows else "0")
 
     def rollback(self) -> None:
@@ -284,9 +406,11 @@ class DuckDBDestination:
                 log.debug("%s", error)
 
     def _restore(self) -> None:
-        for name, value in self._to_restore.items():
+        """Take our settings back, as the caller may have opened the same database meanwhile."""
+        for name, ours in self._set_by_us.items():
             try:
-                self._set(name, value)
+                if self._setting(name) == ours:
+                    self._open.execute(f"RESET {name}")
             except duckdb.Error as error:
                 log.debug("%s", error)
 
@@ -297,16 +421,20 @@ class DuckDBDestination:
                 self.rollback()
         finally:
             if self._connection is not None:
-                self._restore()
+                if self._in_process:
+                    self._restore()
                 self._connection.close()
                 self._connection = None
-            if self._is_new and not self._in_memory:
-                # Nothing was committed: a file that was not there before need not be there now.
-                for name in (self._file, f"{self._file}.wal"):
-                    Path(name).unlink(missing_ok=True)
             if self._turn is not None:
                 self._turn.release()
                 self._turn = None
+
+
+def _kind(declared: str, type_: pa.DataType) -> exp.DataType:
+    """A declared type as an expression; spelled as ours where it is one that ingestr makes."""
+    if declared in _OUR_TYPES:
+        return sql_type(type_)
+    return exp.DataType.build(declared, dialect="duckdb", udt=True)
 
 
 def _first_bytes(file: Path) -> bytes:

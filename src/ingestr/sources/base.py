@@ -157,8 +157,11 @@ class Stream(Protocol):
     def changed_field(self) -> str | None:
         """The field with the time of a row's last change, deletion included, if there is one."""
 
-    def count_live(self, before: datetime) -> int | None:
-        """Rows that are not deleted and were created before this moment; None where the source cannot tell."""
+    def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
+        """Rows that are not deleted and were created before this moment; None where the source cannot tell.
+
+        ``changed`` counts only those of a window.
+        """
 
     def deleted_since(self, start: datetime, end: datetime) -> list[str]:
         """Keys of rows deleted between two moments, as far as the source can tell."""

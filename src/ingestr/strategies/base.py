@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
 
-import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.schema import AddColumn, SchemaChange, TableSchema, WidenColumn, diff, normal_type
-from ingestr.destinations.base import Destination, TableRef
-
-Statements = list[exp.Expr]
+from ingestr.core.schema import TableSchema
+from ingestr.core.sql import Statements, column, identifier, sql_type
+from ingestr.destinations.base import Destination, TableRef, Target
+from ingestr.strategies.fit import Fit, cast
 
 
 @dataclass(frozen=True)
@@ -18,55 +16,32 @@ class Load:
     """Staged rows and the table they are for.
 
     Args:
-        target: the table that readers see.
+        ref: the table that readers see.
         staging: the table that holds the rows just read.
         staged: the columns of the staging table.
-        current: the target's columns now, or None where it does not exist.
+        target: the table as it stands, or None where there is none or it is to be made anew.
+        fit: how the staged rows fit the target's columns; None without a target.
         primary_key: columns that identify a row; may be empty.
         cursor: the column whose highest value wins among rows of one key, or None.
         unchanging: columns that alone never make a row count as changed (the load timestamp).
         lost: columns that the source has no values for any more: null in every row that is written.
-        deleted: the column that marks deleted rows, or None.
+        deleted: the staged column that marks deleted rows, or None.
         stamp: a column whose value differs whenever the row has changed, or None; the same value proves nothing.
+        comments: what people noted about the table that this load makes anew.
     """
 
-    target: TableRef
+    ref: TableRef
     staging: TableRef
     staged: TableSchema
-    current: pa.Schema | None
+    target: Target | None
+    fit: Fit | None
     primary_key: tuple[str, ...]
     cursor: str | None = None
     unchanging: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     deleted: str | None = None
     stamp: str | None = None
-
-
-def identifier(name: str) -> exp.Identifier:
-    """A quoted identifier, so that reserved words and any case survive."""
-    return exp.to_identifier(name, quoted=True)
-
-
-def column(name: str, table: str | None = None) -> exp.Column:
-    """A quoted column, of a table alias if one is given."""
-    return exp.column(name, table=table, quoted=True)
-
-
-def sql_type(type_: pa.DataType) -> exp.DataType:
-    """The SQL type that keeps every value of an Arrow type; sqlglot spells it for the engine's dialect."""
-    normal = normal_type(type_)
-    names = {
-        pa.string(): "TEXT",
-        pa.bool_(): "BOOLEAN",
-        pa.int64(): "BIGINT",
-        pa.float64(): "DOUBLE",
-        pa.date32(): "DATE",
-        pa.time64("us"): "TIME",
-        pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
-    }
-    if normal not in names:
-        raise TypeError(f"no SQL type is known for {type_}")
-    return exp.DataType.build(names[normal])
+    comments: Target | None = None
 
 
 def drop(table: TableRef) -> exp.Expr:
@@ -84,34 +59,53 @@ def alter(table: TableRef, action: exp.Expr) -> exp.Expr:
     return exp.Alter(this=table.to_table(), kind="TABLE", actions=[action])
 
 
-def swap(load: Load) -> Statements:
-    """Staging takes the target's place; what the target held is gone."""
-    rename = exp.AlterRename(this=exp.table_(load.target.name, quoted=True))
-    return [drop(load.target), alter(load.staging, rename)]
+def create_from(table: TableRef, rows: exp.Query) -> exp.Expr:
+    """CREATE TABLE … AS SELECT …."""
+    return exp.Create(this=table.to_table(), kind="TABLE", expression=rows)
 
 
 def evolve(load: Load) -> Statements:
     """Give the target the columns and types that the staged rows need."""
-    changes: list[SchemaChange] = diff(load.current, load.staged) if load.current is not None else []
+    if load.fit is None:
+        return []
+    new = [exp.ColumnDef(this=identifier(each.name), kind=sql_type(each.type)) for each in load.fit.added]
+    wider = [exp.AlterColumn(this=identifier(each.name), dtype=sql_type(each.type)) for each in load.fit.widened]
+    return [alter(load.ref, action) for action in (*new, *wider)]
+
+
+def staged_rows(load: Load) -> exp.Select:
+    """The staged rows under the types of the target's columns."""
+    columns: list[exp.Expr] = []
+    for each in load.staged.columns:
+        plain = column(each.name)
+        kind = load.fit.kinds[each.name.lower()] if load.fit is not None else sql_type(each.type)
+        value = cast(plain, each.type, kind)
+        columns.append(plain if value is plain else value.as_(each.name, quoted=True))
+    return exp.select(*columns).from_(load.staging.to_table())
+
+
+def comments_on(load: Load) -> Statements:
+    """Statements that say again what people had noted about the table and its columns."""
+    noted = load.comments
+    if noted is None:
+        return []
     statements: Statements = []
-    for change in changes:
-        match change:
-            case AddColumn(name, type_):
-                action: exp.Expr = exp.ColumnDef(this=identifier(name), kind=sql_type(type_))
-            case WidenColumn(name, type_):
-                action = exp.AlterColumn(this=identifier(name), dtype=sql_type(type_))
-            case _:
-                assert_never(change)
-        statements.append(alter(load.target, action))
+    if noted.comment is not None:
+        statements.append(_comment("TABLE", load.ref.to_table(), noted.comment))
+    written = {name.lower(): name for name in load.staged.names}
+    for each in noted.columns:
+        if each.comment is not None and each.name.lower() in written:
+            place = exp.Column(
+                this=identifier(written[each.name.lower()]),
+                table=identifier(load.ref.name),
+                db=identifier(load.ref.schema),
+            )
+            statements.append(_comment("COLUMN", place, each.comment))
     return statements
 
 
-def evolved(load: Load) -> pa.Schema:
-    """The target's columns once ``evolve`` has run."""
-    current = {field.name.lower(): (field.name, normal_type(field.type)) for field in load.current or ()}
-    for change in diff(load.current, load.staged) if load.current is not None else []:
-        current[change.name.lower()] = (change.name, change.type)
-    return pa.schema(list(current.values()))
+def _comment(kind: str, place: exp.Expr, text: str) -> exp.Expr:
+    return exp.Comment(this=place, kind=kind, expression=exp.Literal.string(text))
 
 
 def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None = None) -> int:
@@ -133,6 +127,27 @@ def key_census(load: Load) -> exp.Query:
     )
 
 
+def same_version_twice(load: Load, stamp: str) -> exp.Query:
+    """One row: ``n``, the number of keys of which staged rows with one and the same timestamp hold different values.
+
+    Rows of one key whose timestamps differ are versions of one record, which an unordered query may give twice.
+    """
+    keys = [column(name) for name in load.primary_key]
+    all_columns = [column(name) for name in load.staged.names]
+    repeated = exp.select(*keys).from_(load.staging.to_table()).group_by(*keys).having(exp.Count(this=exp.Star()) > 1)
+    key = exp.Tuple(expressions=keys) if len(keys) > 1 else keys[0]
+    rows = exp.select(*all_columns).distinct().from_(load.staging.to_table())
+    rows = rows.where(exp.In(this=key, query=repeated.subquery()))
+    no_stamp = column(stamp).is_(exp.null())
+    versions = (
+        exp.select(*keys)
+        .from_(rows.subquery("r"))
+        .group_by(*keys, column(stamp))
+        .having(exp.or_(exp.Count(this=exp.Star()) > 1, no_stamp))
+    )
+    return exp.select(exp.Count(this=exp.Star()).as_("n")).from_(versions.subquery("v"))
+
+
 def deduplicate(load: Load) -> tuple[Load, Statements]:
     """Keep one staged row a key, the one with the newest cursor value; returns the load over what remains."""
     clean = replace(load, staging=TableRef(load.staging.schema, load.staging.name + "_distinct"))
@@ -145,10 +160,9 @@ def deduplicate(load: Load) -> tuple[Load, Statements]:
     columns = [column(name) for name in load.staged.names]
     ranked = exp.select(*columns, rank.as_("_rank")).from_(load.staging.to_table()).subquery("r")
     rows = exp.select(*columns).from_(ranked).where(exp.column("_rank").eq(1))
-    create = exp.Create(this=clean.staging.to_table(), kind="TABLE", expression=rows)
-    return clean, [create, drop(load.staging)]
+    return clean, [create_from(clean.staging, rows), drop(load.staging)]
 
 
-def matches(names: Sequence[str], left: str, right: str) -> exp.Expr:
-    """``left.k = right.k AND …``."""
-    return exp.and_(*(column(name, left).eq(column(name, right)) for name in names))
+def insert_into(table: TableRef, names: Sequence[str], rows: exp.Query) -> exp.Expr:
+    """INSERT INTO … (names) SELECT …."""
+    return exp.insert(rows, table.to_table(), columns=[identifier(name) for name in names])

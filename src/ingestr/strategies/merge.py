@@ -2,53 +2,42 @@
 
 Rows whose timestamp differs have changed, and only those whose timestamp is the same are compared value by value:
 engines that store columns read two of them instead of all. Changed rows are deleted and inserted, which such engines do
-far faster than updates that are spread over the whole table.
+far faster than updates that are spread over the whole table; rows that foreign keys point at are updated.
 """
 
 from sqlglot import exp
 
-from ingestr.core.schema import normal_type
-from ingestr.destinations.base import TableRef
+from ingestr.core.sql import Statements, among, column, identifier, matches
+from ingestr.destinations.base import TableRef, TargetColumn
 from ingestr.strategies import replace
-from ingestr.strategies.base import (
-    Load,
-    Statements,
-    column,
-    drop,
-    evolve,
-    evolved,
-    identifier,
-    matches,
-    sql_type,
-)
+from ingestr.strategies.base import Load, create_from, drop, evolve, insert_into, staged_rows
 
 _NEW = "_ingestr_is_new"
 
 
 def prepare(load: Load) -> Statements:
     """Evolve the target, and collect the staged rows that are new or changed, whole as they will stand there."""
-    if load.current is None:
+    if load.target is None:
         return replace.prepare(load)
     unknown = column(load.primary_key[0], "t").is_(exp.null())
     reasons: list[exp.Expr] = [unknown, _differs(load, "t", "s")]
     if load.stamp is not None:
         other = exp.NullSafeNEQ(this=column(load.stamp, "t"), expression=column(load.stamp, "s"))
-        reasons = [unknown, other, _among(load.primary_key, "s", _same_stamp_other_values(load, load.stamp))]
-    kept = [column(name, "t").as_(name, quoted=True) for name in _kept_columns(load)]
+        reasons = [unknown, other, among(load.primary_key, _same_stamp_other_values(load, load.stamp), "s")]
+    kept = [column(each.name, "t").as_(each.name, quoted=True) for each in _kept_columns(load)]
     columns = [column(name, "s").as_(name, quoted=True) for name in load.staged.names]
     rows = (
         exp.select(*columns, *kept, unknown.copy().as_(_NEW))
-        .from_(_cast_staging(load, "s"))
-        .join(load.target.to_table("t"), on=matches(load.primary_key, "t", "s"), join_type="left")
+        .from_(staged_rows(load).subquery("s"))
+        .join(load.ref.to_table("t"), on=matches(load.primary_key, "t", "s"), join_type="left")
         .where(exp.or_(*reasons, copy=False), copy=False)
     )
-    create = exp.Create(this=_changed(load).to_table(), kind="TABLE", expression=rows)
-    return [*evolve(load), create, *_keep_history(load)]
+    return [*evolve(load), create_from(_changed(load), rows), *_keep_history(load)]
 
 
 def census(load: Load) -> exp.Query:
     """One row: how many staged rows are ``inserted``, ``updated`` and stay ``unchanged``; after ``prepare``."""
-    if load.current is None:
+    if load.target is None:
         return replace.census(load)
 
     def count(table: TableRef, condition: exp.Expr) -> exp.Expr:
@@ -65,31 +54,54 @@ def census(load: Load) -> exp.Query:
 
 def plan(load: Load) -> Statements:
     """Put the collected rows in the place of those that they change; after ``prepare``."""
-    if load.current is None:
+    if load.target is None:
         return replace.plan(load)
-    changed = _changed(load)
-    names = [*load.staged.names, *_kept_columns(load)]
-    old = exp.select(*(column(name) for name in load.primary_key)).from_(changed.to_table())
-    old = old.where(exp.not_(exp.column(_NEW)))
-    rows = exp.select(*(column(name) for name in names)).from_(changed.to_table())
-    return [
-        exp.delete(load.target.to_table(), where=_among(load.primary_key, None, old)),
-        exp.insert(rows, load.target.to_table(), columns=[identifier(name) for name in names]),
-        drop(changed),
-        drop(load.staging),
-    ]
+    new, old = exp.column(_NEW), exp.not_(exp.column(_NEW))
+    kept = [each.name for each in _kept_columns(load)]
+    if load.target.referenced_by:
+        statements: Statements = [_update(load, _rows(load, load.staged.names, old))]
+        statements.append(insert_into(load.ref, load.staged.names, _rows(load, load.staged.names, new)))
+    else:
+        replaced = _rows(load, load.primary_key, old)
+        statements = [exp.delete(load.ref.to_table(), where=among(load.primary_key, replaced))]
+        whole = [*load.staged.names, *kept]
+        if kept:
+            # New rows leave out what Salesforce does not know of: there the table's own DEFAULT holds.
+            statements.append(insert_into(load.ref, whole, _rows(load, whole, old.copy())))
+            statements.append(insert_into(load.ref, load.staged.names, _rows(load, load.staged.names, new)))
+        else:
+            statements.append(insert_into(load.ref, whole, _rows(load, whole)))
+    return [*statements, drop(_changed(load)), drop(load.staging)]
+
+
+def _rows(load: Load, names: list[str] | tuple[str, ...], where: exp.Expr | None = None) -> exp.Select:
+    rows = exp.select(*(column(name) for name in names)).from_(_changed(load).to_table())
+    return rows if where is None else rows.where(where)
+
+
+def _update(load: Load, rows: exp.Query) -> exp.Expr:
+    names = [name for name in load.staged.names if name not in load.primary_key]
+    values = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
+    update = exp.Update(
+        this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=matches(load.primary_key, "t", "s"))
+    )
+    update.set("from_", exp.From(this=rows.subquery("s")))
+    return update
 
 
 def fill(load: Load) -> Statements:
     """Give rows that are there the staged values; rows that are not there are not added."""
     names = [name for name in load.staged.names if name not in load.primary_key]
     updates = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
-    update = exp.Update(expressions=updates)
     merge = exp.Merge(
-        this=load.target.to_table("t"),
-        using=_cast_staging(load, "s"),
+        this=load.ref.to_table("t"),
+        using=staged_rows(load).subquery("s"),
         on=matches(load.primary_key, "t", "s"),
-        whens=exp.Whens(expressions=[exp.When(matched=True, condition=_differs(load, "t", "s"), then=update)]),
+        whens=exp.Whens(
+            expressions=[
+                exp.When(matched=True, condition=_differs(load, "t", "s"), then=exp.Update(expressions=updates))
+            ]
+        ),
     )
     return [*evolve(load), merge, drop(load.staging)]
 
@@ -98,10 +110,11 @@ def _changed(load: Load) -> TableRef:
     return TableRef(load.staging.schema, f"{load.staging.name}_changed")
 
 
-def _kept_columns(load: Load) -> list[str]:
-    """The target's columns that are neither staged nor lost: rows that change keep their values."""
+def _kept_columns(load: Load) -> list[TargetColumn]:
+    """The target's columns that are neither staged nor lost nor computed: rows that change keep their values."""
     gone = {name.lower() for name in (*load.staged.names, *load.lost)}
-    return [field.name for field in load.current or () if field.name.lower() not in gone]
+    columns = load.target.columns if load.target is not None else ()
+    return [each for each in columns if each.name.lower() not in gone and not each.generated]
 
 
 def _same_stamp_other_values(load: Load, stamp: str) -> exp.Query:
@@ -109,8 +122,8 @@ def _same_stamp_other_values(load: Load, stamp: str) -> exp.Query:
     same = exp.and_(matches(load.primary_key, "o", "n"), column(stamp, "o").eq(column(stamp, "n")))
     return (
         exp.select(*(column(name, "n") for name in load.primary_key))
-        .from_(_cast_staging(load, "n"))
-        .join(load.target.to_table("o"), on=same)
+        .from_(staged_rows(load).subquery("n"))
+        .join(load.ref.to_table("o"), on=same)
         .where(_differs(load, "o", "n"), copy=False)
     )
 
@@ -120,25 +133,27 @@ def _keep_history(load: Load) -> Statements:
 
     Salesforce may empty the fields of a row that it deletes: what was known of the row is worth more than null.
     """
-    types = {field.name.lower(): field.type for field in evolved(load)}
     names = [name for name in _compared(load) if name != load.deleted]
-    if load.deleted is None or load.deleted not in load.staged.names or not names:
+    if load.deleted is None or not names:
         return []
     values = [
         exp.EQ(
             this=exp.Column(this=identifier(name)),
-            expression=exp.func(
-                "COALESCE", column(name, "s"), exp.cast(column(name, "t"), sql_type(types[name.lower()]))
-            ),
+            expression=exp.func("COALESCE", column(name, "s"), column(name, "t")),
         )
         for name in names
     ]
     known = exp.and_(
-        matches(load.primary_key, "t", "s"), column(load.deleted, "s").eq(exp.true()), exp.not_(exp.column(_NEW, "s"))
+        matches(load.primary_key, "t", "s"), _is_deleted(load, load.deleted, "s"), exp.not_(exp.column(_NEW, "s"))
     )
     update = exp.Update(this=_changed(load).to_table("s"), expressions=values, where=exp.Where(this=known))
-    update.set("from_", exp.From(this=load.target.to_table("t")))
+    update.set("from_", exp.From(this=load.ref.to_table("t")))
     return [update]
+
+
+def _is_deleted(load: Load, name: str, table: str) -> exp.Expr:
+    """Whether a staged row is marked, in a column that may have the type of somebody else's table."""
+    return exp.cast(column(name, table), "BOOLEAN").eq(exp.true())
 
 
 def _compared(load: Load) -> list[str]:
@@ -151,26 +166,8 @@ def _differs(load: Load, old: str, new: str) -> exp.Expr:
     changes: list[exp.Expr] = []
     for name in _compared(load):
         change: exp.Expr = exp.NullSafeNEQ(this=column(name, old), expression=column(name, new))
-        if load.deleted is not None and load.deleted in load.staged.names and name != load.deleted:
-            emptied = exp.and_(column(load.deleted, new).eq(exp.true()), column(name, new).is_(exp.null()), copy=False)
+        if load.deleted is not None and name != load.deleted:
+            emptied = exp.and_(_is_deleted(load, load.deleted, new), column(name, new).is_(exp.null()), copy=False)
             change = exp.and_(change, exp.not_(emptied, copy=False), copy=False)
         changes.append(change)
     return exp.or_(*changes, copy=False) if changes else exp.false()
-
-
-def _among(keys: tuple[str, ...], table: str | None, query: exp.Query) -> exp.Expr:
-    """The key is one of the query's rows."""
-    key = exp.Tuple(expressions=[column(name, table) for name in keys]) if len(keys) > 1 else column(keys[0], table)
-    return exp.In(this=key, query=query.subquery())
-
-
-def _cast_staging(load: Load, alias: str) -> exp.Subquery:
-    target = {field.name.lower(): field.type for field in evolved(load)}
-    columns: list[exp.Expr] = []
-    for staged in load.staged.columns:
-        wanted = normal_type(target[staged.name.lower()])
-        plain = column(staged.name)
-        columns.append(
-            plain if wanted == staged.type else exp.cast(plain, sql_type(wanted)).as_(staged.name, quoted=True)
-        )
-    return exp.select(*columns).from_(load.staging.to_table()).subquery(alias)

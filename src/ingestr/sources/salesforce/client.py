@@ -57,7 +57,7 @@ class SalesforceClient:
         self._wanted_version = config.api_version
         host = httpx.URL(config.login_url).host
         connections = connections or make_connections(trust_environment=not is_loopback(host))
-        transport = RetryTransport(connections, clock, is_transient, config.most_bytes)
+        self._transport = transport = RetryTransport(connections, clock, is_transient, config.most_bytes)
         headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
         self._bare = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers)
         self._auth = SessionAuth(config, self._bare)
@@ -241,6 +241,10 @@ class SalesforceClient:
                 used, limit = told if None not in told else (used, limit)
             self._usage = Usage(self._usage.calls + counts, used, limit)
             self._server_now = http_date(answer.headers.get("Date", "")) or self._server_now
+
+    def hang_up(self) -> None:
+        """End the requests that are under way in other threads: they fail soon."""
+        self._transport.hang_up()
 
     def close(self) -> None:
         """Close the connections."""

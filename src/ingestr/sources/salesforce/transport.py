@@ -21,6 +21,7 @@ from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
 from ingestr.redaction import guard_log
 from ingestr.sources.salesforce.config import MOST_BYTES, is_loopback
+from ingestr.sources.salesforce.connections import OpenSockets
 from ingestr.sources.salesforce.shapes import http_date
 from ingestr.sources.salesforce.whole import read_whole
 
@@ -152,14 +153,19 @@ class RetryTransport(httpx.BaseTransport):
         self._is_transient = is_transient
         self._most_bytes = most_bytes
         self._closed = False
+        self._sockets = OpenSockets()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
+        unwanted = self._sockets.hung_up
+        request.extensions = {**request.extensions, "trace": self._sockets.trace}
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: not self._closed and _worth_repeating(request, error)),
+            retry=tenacity.retry_if_exception(
+                lambda error: not (self._closed or unwanted.is_set()) and _worth_repeating(request, error)
+            ),
             stop=_patience_ends,
             wait=self._pause,
-            sleep=self._clock.sleep,
+            sleep=lambda seconds: self._clock.sleep(seconds, unwanted),
             before_sleep=lambda state: _log_retry(request, state),
             reraise=True,
         )
@@ -197,6 +203,10 @@ class RetryTransport(httpx.BaseTransport):
                 return min(asked, _LONGEST_RETRY_AFTER)
         growing = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
         return growing(state)
+
+    def hang_up(self) -> None:
+        """End the requests that are under way: they fail, and are not repeated."""
+        self._sockets.hang_up()
 
     def close(self) -> None:
         """Close the connections; requests under way fail, and are not repeated."""

@@ -9,6 +9,7 @@ from isal.igzip_lib import IsalError
 
 from ingestr.core.clock import Clock
 from ingestr.errors import SourceError, SourceUnavailableError
+from ingestr.sources.salesforce.checks import encoding_of
 
 # Seconds for one body. Salesforce itself gives up a request after ten minutes.
 LONGEST_BODY = 900.0
@@ -20,22 +21,6 @@ _PIECE = 1 << 20
 
 class DamagedBodyError(httpx.RemoteProtocolError):
     """A body that is not what its headers say: asked for again like one that broke off."""
-
-
-def coding_of(headers: httpx.Headers, doing: str) -> str | None:
-    """How a body is packed: ``gzip``, or None for not at all.
-
-    Raises:
-        SourceError: in a way that was not asked for and cannot be undone.
-    """
-    named = [name for part in headers.get("Content-Encoding", "").split(",") if (name := part.strip().lower())]
-    packed = ["gzip" if name == "x-gzip" else name for name in named if name != "identity"]
-    if packed not in ([], ["gzip"]):
-        raise SourceError(
-            f"{doing}: the answer is encoded as {', '.join(named)}, and gzip was asked for",
-            hint="does a proxy on the way change what Salesforce sends?",
-        )
-    return "gzip" if packed else None
 
 
 def read_whole(response: httpx.Response, doing: str, most: int, clock: Clock) -> bytes:
@@ -52,10 +37,11 @@ def read_whole(response: httpx.Response, doing: str, most: int, clock: Clock) ->
         SourceError: packed in an unknown way, or too large.
         SourceUnavailableError: it takes for ever.
     """
+    encoding = encoding_of(response.headers.get("Content-Encoding", ""), doing)
     chunks = _bounded(response, doing, most, clock)
     # Unlike a list that is joined, it gives its bytes without a copy of them.
     body = io.BytesIO()
-    for piece in _inflated(chunks) if coding_of(response.headers, doing) else chunks:
+    for piece in _inflated(chunks) if encoding else chunks:
         if body.tell() + len(piece) > most:
             raise _too_large(doing, most)
         body.write(piece)

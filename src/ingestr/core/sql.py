@@ -1,0 +1,55 @@
+"""The pieces of SQL expressions that every module builds with. Knows no table and no engine's dialect."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ingestr.core.schema import TIMESTAMP, normal_type
+
+Statements = list[exp.Expr]
+
+_TYPES = {
+    pa.string(): "TEXT",
+    pa.bool_(): "BOOLEAN",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    pa.time64("us"): "TIME",
+    TIMESTAMP: "TIMESTAMPTZ",
+}
+
+
+def identifier(name: str) -> exp.Identifier:
+    """A quoted identifier, so that reserved words and any case survive."""
+    return exp.to_identifier(name, quoted=True)
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A quoted column, of a table alias if one is given."""
+    return exp.column(name, table=table, quoted=True)
+
+
+def sql_type(type_: pa.DataType) -> exp.DataType:
+    """The SQL type that keeps every value of an Arrow type; sqlglot spells it for the engine's dialect."""
+    normal = normal_type(type_)
+    if normal not in _TYPES:
+        raise TypeError(f"no SQL type is known for {type_}")
+    return exp.DataType.build(_TYPES[normal])
+
+
+def moment(value: datetime) -> exp.Expr:
+    """A literal of a timestamp with zone."""
+    return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), sql_type(TIMESTAMP))
+
+
+def matches(names: Sequence[str], left: str, right: str) -> exp.Expr:
+    """``left.k = right.k AND …``."""
+    return exp.and_(*(column(name, left).eq(column(name, right)) for name in names))
+
+
+def among(keys: Sequence[str], query: exp.Query, table: str | None = None) -> exp.Expr:
+    """The key is one of the query's rows."""
+    key = exp.Tuple(expressions=[column(name, table) for name in keys]) if len(keys) > 1 else column(keys[0], table)
+    return exp.In(this=key, query=query.subquery())

@@ -1,0 +1,66 @@
+"""The values of one run that its steps share."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ingestr.core.clock import Clock
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.guard import DeletionGuard
+from ingestr.options import IngestOptions
+from ingestr.progress import Progress
+from ingestr.quarantine import Quarantine
+from ingestr.sources.base import Source, Stream
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of the rows of one load, in numbers of rows."""
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    duplicates: int = 0
+    origin: str = ""
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.read + other.read,
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.deleted + other.deleted,
+            self.duplicates + other.duplicates,
+            self.origin or other.origin,
+        )
+
+
+@dataclass
+class Run:
+    """One run's values that several steps share."""
+
+    options: IngestOptions
+    clock: Clock
+    progress: Progress
+    destination: Destination
+    source: Source
+    stream: Stream
+    target: TableRef
+    run_id: str
+    began: datetime
+    quarantine: Quarantine
+    guard: DeletionGuard
+    notes: list[str] = field(default_factory=list)
+    healed: Written = field(default_factory=Written)
+    keyed: bool = True
+
+    @property
+    def staging(self) -> TableRef:
+        """Where rows wait until they are all there."""
+        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
+
+    def note(self, text: str) -> None:
+        """Tell the user something, now and in the result."""
+        self.notes.append(text)
+        self.progress.note(text)
