@@ -157,13 +157,13 @@ def org_id_of(text: object) -> str | None:
     return found[1] if found else None
 
 
-def _post(http: httpx.Client, url: str, *, counted: bool, **content: object) -> httpx.Response:
+def _post(http: httpx.Client, url: str, *, harmless: bool, **content: object) -> httpx.Response:
     """Send a login, which can be served twice; wrong ones are no transient answers, so nobody is locked out.
 
-    ``counted`` logins are not sent again where the answer got lost: it may have said that the password is wrong.
+    Only ``harmless`` ones are sent again where the answer got lost: it may have said that the password is wrong.
     """
     host = urlsplit(url).hostname or ""
-    extensions = {"repeatable": True, "counted": counted, "doing": f"logging in at {host}"}
+    extensions = {"repeatable": True, "harmless": harmless, "doing": f"logging in at {host}"}
     try:
         return http.post(url, **content, extensions=extensions)  # type: ignore[arg-type]
     except httpx.RequestError as error:
@@ -184,7 +184,7 @@ def _client_credentials(login: ClientCredentials, login_url: str, http: httpx.Cl
         "client_secret": login.client_secret.reveal(),
     }
     url, accept = f"{login_url}/services/oauth2/token", {"Accept": "application/json"}
-    answer = _post(http, url, counted=False, data=form, headers=accept)
+    answer = _post(http, url, harmless=True, data=form, headers=accept)
     if answer.status_code != 200:
         raise _refused(answer, login_url)
     if is_html(answer):
@@ -226,7 +226,7 @@ def _soap_login(login: UsernamePassword, login_url: str, http: httpx.Client) -> 
     answer = _post(
         http,
         f"{login_url}/services/Soap/u/{SOAP_VERSION}",
-        counted=True,
+        harmless=False,
         content=envelope.encode(),
         headers={"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": "login"},
     )

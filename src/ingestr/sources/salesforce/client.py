@@ -173,7 +173,8 @@ class SalesforceClient:
             doing: what is asked for, for messages.
             body: what is sent as JSON; nothing for None.
             once: ask a single time: for cleaning up, which must not keep anybody waiting.
-            repeatable: being served twice does no harm, so a POST is repeated after any passing failure.
+            repeatable: repeat a POST after any answer of a passing failure, such as a 500, though it may be served
+                twice; not where the answer is lost, as nobody could clean up what the first one made.
         """
         answer = self._send(method, path, doing, json=body, extensions={"once": once, "repeatable": repeatable})
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None

@@ -127,8 +127,8 @@ class RetryTransport(httpx.BaseTransport):
 
     Reading requests are repeated after any network error or transient answer. Others only when the server cannot have
     acted on them: no connection was made, or it answered that it did not serve the request. A request that is marked
-    ``extensions={"repeatable": True}`` may be served twice without harm, and is repeated after any transient failure;
-    if it is marked ``"counted": True`` too, only after an answer: where that was lost, the server may count it.
+    ``extensions={"repeatable": True}`` is repeated after any answer of a passing failure, and one that is marked
+    ``"harmless": True`` also where the answer was lost: being served twice leaves nothing behind.
 
     Bodies are read here, so that one cut short counts as a failure like any other, unless the request is marked
     ``extensions={"stream": True}``.
@@ -239,7 +239,7 @@ def _worth_repeating(request: httpx.Request, error: BaseException) -> bool:
     if isinstance(error, TransientAnswerError):
         status = error.response.status_code
         return request.method in _READING or status in (403, 420, 429, 503) or (repeatable and status >= 400)
-    harmless = request.method in _READING or (repeatable and not request.extensions.get("counted"))
+    harmless = request.method in _READING or bool(request.extensions.get("harmless"))
     return harmless and isinstance(error, httpx.TransportError)
 
 
