@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlencode
 
@@ -43,7 +44,7 @@ class FastClock:
         """Seconds that were asked to be waited."""
         return self.elapsed
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, waking: Event | None = None) -> None:
         """Pretend to wait."""
         self.slept.append(seconds)
         self.elapsed += seconds

@@ -19,9 +19,11 @@
 Anything else that reaches the command line is a bug of ours and exits with 70.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from ingestr.redaction import shown
 
 
 def one_line(text: str) -> str:
@@ -30,13 +32,32 @@ def one_line(text: str) -> str:
 
 
 class IngestrError(Exception):
-    """Base of all expected errors: what happened, in one line, and apart from it a hint what to do."""
+    """Base of all expected errors: what happened, in one line, and apart from it a hint what to do.
+
+    Both are made fit to be shown here: much of what they repeat was written by a server, which may repeat a secret or
+    send what steers a terminal. An error can be pickled and copied with its arguments, attributes and notes; its cause
+    and its traceback stay behind.
+    """
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(one_line(message))
-        self.hint = hint
+        super().__init__(shown(message))
+        self.hint = None if hint is None else shown(hint)
+
+    def add_note(self, note: str) -> None:
+        """Add a line that tracebacks show."""
+        super().add_note(shown(note))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by a call of the class, as each has parameters of its own.
+        return (_restored, (type(self), self.args, dict(vars(self))))
+
+
+def _restored(kind: type[IngestrError], arguments: tuple[Any, ...], attributes: Mapping[str, Any]) -> IngestrError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigurationError(IngestrError):
@@ -103,7 +124,7 @@ class RequestRefusedError(SourceError):
 
     def __init__(self, message: str, *, code: str, status: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code = shown(code)
         self.status = status
 
 
@@ -124,7 +145,7 @@ class JobFailedError(SourceError):
 
     def __init__(self, message: str, *, hint: str | None = None, reason: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.reason = reason
+        self.reason = shown(reason)
 
 
 class DecodeError(SourceError):

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ingestr.core.clock import Clock
-from ingestr.core.wording import clock_time, counted, printable
+from ingestr.core.wording import clock_time, counted
 from ingestr.option_table import ProgressMode
+from ingestr.redaction import shown
 
 if TYPE_CHECKING:
     # The command line needs the modes before it needs what this imports.
@@ -243,7 +244,7 @@ class JsonProgress(LogProgress):
         """Write one line, while anybody reads."""
         if not self._heard:
             return
-        clean = {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+        clean = {name: shown(value) if isinstance(value, str) else value for name, value in event.items()}
         try:
             sys.stdout.write(json.dumps(clean) + "\n")
             sys.stdout.flush()
@@ -299,7 +300,7 @@ class BarProgress(SilentProgress):
         self._drawn = self._clock.monotonic()
         reading = self._reading
         done = reading.rows if reading.batches else reading.ready or 0
-        text, total = printable(reading.text), reading.total
+        text, total = shown(reading.text), reading.total
         if total is None and self._total is not None:
             # Rich keeps the total that a bar has when it is given None: one of no known length is begun anew.
             self._bar.remove_task(self._task)

@@ -7,13 +7,15 @@ brings is as old as its window's end, so the run goes on with what changed since
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
 import pyarrow as pa
 
-from ingestr.core.schema import TIMESTAMP
+from ingestr.core.schema import TIMESTAMP, normal_type
 from ingestr.core.sql import Statements
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import (
@@ -25,6 +27,7 @@ from ingestr.errors import (
     RequestRefusedError,
 )
 from ingestr.sources.base import Checkpoint, ReadRequest, Stream
+from ingestr.strategies.base import drop
 from ingestr.system import SystemTable
 
 log = logging.getLogger("ingestr")
@@ -41,6 +44,7 @@ _READS = SystemTable(
         "begun_at": TIMESTAMP,
     },
 )
+_COLUMNS = {"table_schema": _TEXT, "table_name": _TEXT, **_READS.columns}
 # After these the same rows would fail again.
 _HOPELESS = (IncompleteReadError, JobFailedError, DecodeError, RequestRefusedError, ConfigurationError)
 
@@ -48,10 +52,11 @@ _HOPELESS = (IncompleteReadError, JobFailedError, DecodeError, RequestRefusedErr
 def fingerprint(stream: Stream, identity: str | None, request: ReadRequest, *, interval: bool) -> str:
     """What two runs have in common that read the same rows, whatever the time at which they start."""
     window = request.window
+    types = {column.name: str(column.type) for column in stream.schema.columns}
     asked = {
         "object": stream.source_object,
         "org": identity,
-        "fields": [(name, str(stream.schema.arrow.field(name).type)) for name in request.fields],
+        "fields": [(name, types[name]) for name in request.fields],
         "window": [window.field, str(window.start), str(window.end) if interval else None] if window else None,
         "limit": request.limit,
         "deleted": request.include_deleted,
@@ -66,6 +71,21 @@ class _Kept:
     window_end: datetime
     token: str
     committed: bool
+
+    @classmethod
+    def parse(cls, row: Mapping[str, object]) -> Self | None:
+        """What a row says; None where it is not of the kind that we write: the file may have been anywhere."""
+        moment = row.get("window_end")
+        texts = row.get("fingerprint"), row.get("token")
+        if not (isinstance(moment, datetime) and moment.tzinfo and isinstance(row.get("committed"), bool)):
+            return None
+        if not all(isinstance(text, str) for text in texts):
+            return None
+        try:
+            end = moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+        return cls(str(row["fingerprint"]), end, str(row["token"]), bool(row["committed"]))
 
 
 class Resumption:
@@ -91,16 +111,36 @@ class Resumption:
 
     def find(self, wanted: str) -> datetime | None:
         """The end of the window of a read that can be taken up; whatever else was left behind is removed."""
-        rows = _READS.rows(self._destination, self._target)
+        rows = self._rows()
         if not rows:
             return None
-        kept = _Kept(**{name: rows[0][name] for name in _Kept.__dataclass_fields__})
-        self._token = kept.token
-        if not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token):
-            return kept.window_end.astimezone(UTC)
+        kept = _Kept.parse(rows[0]) if len(rows) == 1 else None
+        if kept is not None:
+            self._token = kept.token
+            if not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token):
+                return kept.window_end
         log.debug("what the last run left of %s cannot be used", self._target)
-        self.finish()
+        self._discard()
+        self._forget()
         return None
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """The rows about the target; a table that is not as we make it is of no use, and gives way to ours."""
+        current = self._destination.describe(_READS.ref)
+        if current is None:
+            return []
+        have = {column.name.lower(): normal_type(column.type) for column in current.columns}
+        if any(have.get(name) != normal_type(type_) for name, type_ in _COLUMNS.items()):
+            log.debug("%s is of another form, and is made anew", _READS.ref)
+            self._destination.execute([drop(_READS.ref)])
+            self._destination.commit()
+            return []
+        try:
+            return _READS.rows(self._destination, self._target)
+        except (ValueError, OverflowError) as error:
+            # A time that Python has no number for: infinity, say.
+            log.debug("%s: %s", _READS.ref, error)
+            return [{}]
 
     def checkpoint(self, wanted: str, upper: datetime) -> Checkpoint:
         """What the source needs to leave a read that can be taken up, or to take one up."""
@@ -125,11 +165,18 @@ class Resumption:
     def finish(self) -> None:
         """Remove what was kept, at the source and here."""
         if self._token is not None:
+            self._discard()
+            self._forget()
+
+    def _discard(self) -> None:
+        if self._token is not None:
             self._stream.discard(self._token, self._folder)
             self._token = None
-            self._destination.execute([_READS.delete(self._target)])
-            _READS.drop_if_empty(self._destination)
-            self._destination.commit()
+
+    def _forget(self) -> None:
+        self._destination.execute([_READS.delete(self._target)])
+        _READS.drop_if_empty(self._destination)
+        self._destination.commit()
 
     def break_off(self, error: BaseException) -> int:
         """After a failure: keep complete pages for the next run where that is any use; returns how many are kept.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ingestr.core.cursor import Window
-from ingestr.core.naming import assign_names
-from ingestr.core.schema import Column, TableSchema, find_column
+from ingestr.core.naming import Names, assign_names, only_one
+from ingestr.core.schema import Column
 from ingestr.core.strategy import WriteStrategy
-from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.errors import ConfigurationError
 from ingestr.options import ReadOptions
 from ingestr.sources.base import Checkpoint, ReadRequest, RejectedRow, Stream
 
@@ -45,17 +45,18 @@ def select(
         given: field → column name of the target, where names were given before.
     """
     named = assign_names(stream.schema.names, given or {}, options.schema_naming)
-    schema = TableSchema(tuple(Column(named[c.name], c.type, c.name) for c in stream.schema.columns))
+    names = Names(named, given)
 
     def field_of(name: str, kind: str) -> str:
-        found = find_column(schema, name)
-        if found is None or found.field is None:
-            raise UnknownNameError(kind, name, schema.names, where=stream.source_object)
-        return found.field
+        return only_one(kind, name, names.meant_by(name), named.values(), stream.source_object)
 
     excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
     keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
-    cursor = stream.check_cursor(options.incremental_key) if options.incremental_key else stream.cursor_field
+    cursor = stream.cursor_field
+    if options.incremental_key:
+        # The target's own column names are known here alone; whatever else the name may be, the stream knows.
+        known = names.meant_by(options.incremental_key)
+        cursor = stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
     strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
     if strategy is WriteStrategy.MERGE and not keys:
         raise ConfigurationError(f"{stream.source_object} has no Id to merge by", hint="name one: --primary-key")

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from ingestr.core.wording import printable
 from ingestr.errors import IngestrError, one_line
+from ingestr.redaction import shown_lines
 
 EXIT_UNWRITTEN = 1
 EXIT_INSTALLATION = 2
@@ -89,15 +89,15 @@ def fail(message: str, hint: str | None, code: int) -> NoReturn:
 
 
 def tell(text: str) -> None:
-    """Write a line to stderr, if anybody reads there; what a server sent does not steer the terminal."""
+    """Write lines to stderr, if anybody reads there; no secret, and nothing that would steer the terminal."""
     with suppress(OSError, ValueError):
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(shown_lines(text) + "\n")
         sys.stderr.flush()
 
 
 def print_out(text: str) -> None:
     """Write a line to stdout, as ``tell`` does; raises OSError where that cannot be done."""
-    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.write(shown_lines(text) + "\n")
     sys.stdout.flush()
 
 
@@ -162,7 +162,8 @@ class _Format(logging.Formatter):
             text = f"{record.levelname.lower()}: {text}"
         elif record.levelno <= logging.DEBUG:
             text = f"{self.formatTime(record)} {text}"
-        return text + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
+        return f"{text}\n{details}" if details else text
 
 
 def set_up_logging(*, debug: bool) -> None:

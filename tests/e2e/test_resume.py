@@ -1,12 +1,20 @@
 """A run that was broken off is gone on with: nothing is fetched twice, and the table is as right as after any other."""
 
+import json
+import os
+import shutil
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from ingestr.errors import DestinationError, IngestrError, QuotaError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
+from ingestr.sources.salesforce.resume_token import ResumeToken
+from ingestr.sources.salesforce.spool import MARK, RawPage, Spool
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, query, table_names
 
 PAGE = 10
@@ -40,7 +48,7 @@ def fetched(org: SimulatedOrg) -> int:
 
 def spooled(folder: Path) -> list[Path]:
     """Files that are left of pages."""
-    return [file for file in folder.rglob("*") if file.is_file()]
+    return [file for file in folder.rglob("*") if file.is_file() and file.name != MARK]
 
 
 @pytest.mark.parametrize("pages", ["resultPages", "locators"])
@@ -199,8 +207,6 @@ def test_the_quota_keeps_progress(bulk_org: SimulatedOrg, database: Path) -> Non
 
 def test_a_failing_destination_keeps_progress(bulk_org: SimulatedOrg, database: Path) -> None:
     """A view in the way of the target is removed, and what was downloaded is used."""
-    import duckdb
-
     break_off(bulk_org, "lead", database)
     with duckdb.connect(str(database)) as connection:
         connection.execute("CREATE SCHEMA public; CREATE VIEW public.t AS SELECT 1 AS x")
@@ -218,16 +224,196 @@ def test_an_object_without_a_timestamp_says_how_old_its_rows_are(bulk_org: Simul
     assert any("is as of" in note for note in result.notes)
 
 
+def make_pages(root: Path, days_old: float, *, mark: bool = True, name: str | None = None) -> Path:
+    """A folder of pages as a run of some days ago left it."""
+    folder = root / (name or uuid.uuid4().hex)
+    folder.mkdir(parents=True, mode=0o700)
+    if mark:
+        Spool(folder).prepare()
+    for file in ("x.page", "y.12.part"):
+        (folder / file).write_text("a page")
+    moment = time.time() - days_old * 24 * 3600
+    for each in (*folder.iterdir(), folder):
+        os.utime(each, (moment, moment))
+    return folder
+
+
 def test_old_pages_of_other_tables_are_removed(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
     """Salesforce keeps results for seven days: what is older serves nobody."""
-    import os
-    import time
-
     root = tmp_path / "folder" / "pages"
-    for name, age in (("old", 9), ("young", 1)):
-        (root / name).mkdir(parents=True)
-        (root / name / "x.page").touch()
-        moment = time.time() - age * 24 * 3600
-        os.utime(root / name, (moment, moment))
+    old, young = make_pages(root, 9), make_pages(root, 1)
     ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path / "folder"))
-    assert [each.name for each in root.iterdir()] == ["young"]
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_pages_that_a_run_still_writes_stay(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """A folder is as old as its newest file."""
+    folder = make_pages(tmp_path / "pages", 9)
+    (folder / "z.page").write_text("new")
+    moment = time.time() - 9 * 24 * 3600
+    os.utime(folder, (moment, moment))
+    ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path))
+    assert len(spooled(folder)) == 3
+
+
+def test_what_bears_no_mark_of_ours_stays(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """Folders of others, links, and files of others in a folder of ours are neither removed nor followed."""
+    root, elsewhere = tmp_path / "pages", tmp_path / "elsewhere"
+    others = [make_pages(root, 30, mark=False), make_pages(root, 30, mark=False, name="api")]
+    ours_elsewhere = make_pages(elsewhere, 30)
+    (root / ours_elsewhere.name).symlink_to(ours_elsewhere, target_is_directory=True)
+    mixed = make_pages(root, 30)
+    (mixed / "notes.txt").write_text("mine")
+    (mixed / "link.page").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_text("x")
+    (root / "file").write_text("x")
+    writable = make_pages(root, 30)
+    writable.chmod(0o777)
+    ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path))
+    assert all(len(spooled(each)) == 2 for each in (*others, ours_elsewhere, writable))
+    assert sorted(each.name for each in mixed.iterdir()) == [MARK, "link.page", "notes.txt"]
+    assert (tmp_path / "precious").read_text() == "x"
+    assert (root / "file").exists()
+
+
+def test_a_folder_of_somebody_else_is_not_used(
+    bulk_org: SimulatedOrg, database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pages are neither taken from nor kept in a folder that others can write to; the run goes on without it."""
+    folder = tmp_path / "pages"
+    break_off(bulk_org, "lead", database, pipelines_dir=str(folder))
+    [pages] = list((folder / "pages").iterdir())
+    pages.chmod(0o777)
+    before = fetched(bulk_org)
+    assert ingest(bulk_org, "lead", database, pipelines_dir=str(folder)).resumed
+    assert fetched(bulk_org) - before == -(-bulk_org.count("Lead") // PAGE)
+    assert len(spooled(pages)) == 3
+    assert caplog.text.count("pages cannot be kept") == 1
+
+
+def test_a_folder_that_vanishes_meanwhile_is_made_anew(tmp_path: Path) -> None:
+    """Somebody empties the cache while a run downloads: the pages that follow are kept again."""
+    spool = Spool(tmp_path / uuid.uuid4().hex)
+    spool.keep(RawPage("one", b"1", "", 1, None))
+    shutil.rmtree(spool.folder)
+    assert spool.find("one") is None
+    spool.keep(RawPage("two", b"2", "", 1, "next"))
+    assert spool.find("two") == RawPage("two", b"2", "", 1, "next")
+    assert len(spool) == 1
+    spool.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"", b"no JSON", b"[]", b"5", b"{}", b'{"encoding": "gzip", "rows": 1}', b"[" * 30_000,
+        b'{"encoding": "br", "rows": 1, "locator": null}', b'{"encoding": [], "rows": 1, "locator": null}',
+        b'{"encoding": "", "rows": "1", "locator": null}', b'{"encoding": "", "rows": true, "locator": null}',
+        b'{"encoding": "", "rows": 1, "locator": 5}', b'{"encoding": "", "rows": 1, "locator": "a\\nb"}',
+        b'{"encoding": "", "rows": 1, "locator": null, "url": "x"}',
+    ],
+)  # fmt: skip
+def test_the_head_of_a_page_is_checked(tmp_path: Path, head: bytes) -> None:
+    """What does not say what we would have written is no page, or loses what is strange in it."""
+    spool = Spool(tmp_path / uuid.uuid4().hex)
+    spool.keep(RawPage("one", b"1", "", 1, None))
+    [file] = spooled(spool.folder)
+    file.write_bytes(head + b"\n1")
+    assert spool.find("one") in (None, RawPage("one", b"1", "", 1, None))
+
+
+def write_token(database: Path, token: object, columns: dict[str, str] | None = None) -> None:
+    """Put a row about ``public.t`` into the table of reads that were broken off, whatever it says."""
+    types = {
+        "table_schema": "VARCHAR", "table_name": "VARCHAR", "source_object": "VARCHAR", "fingerprint": "VARCHAR",
+        "window_end": "TIMESTAMPTZ", "token": "VARCHAR", "committed": "BOOLEAN", "begun_at": "TIMESTAMPTZ",
+        **(columns or {}),
+    }  # fmt: skip
+    row = {"table_schema": "public", "table_name": "t", "source_object": "Lead", "token": token, "committed": False}
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(f"CREATE TABLE _ingestr.reads ({', '.join(f'{n} {t}' for n, t in types.items())})")
+        connection.execute(
+            f"INSERT INTO _ingestr.reads ({', '.join(row)}, window_end, fingerprint) "
+            f"VALUES ({', '.join('?' * len(row))}, {'now()' if 'TIME' in types['window_end'] else 7}, 'x')",
+            list(row.values()),
+        )
+
+
+def token_of(**changes: object) -> str:
+    """A token that would be good, but for the changes."""
+    good = {"job_id": "750000000000001AAA", "version": "67.0", "pages": "0" * 32}
+    return json.dumps({**good, **changes})
+
+
+BAD_TOKENS = {
+    "no JSON": "not json", "empty": "", "a list": "[]", "a number": "5", "nothing in it": "{}", "deep": "[" * 50_000,
+    "more than we know": token_of(new=1), "a job of another form": token_of(job_id="7"),
+    "a job that leads elsewhere": token_of(job_id="../../sobjects/Account/001000000000001AAA"),
+    "a job with a line break": token_of(job_id="750000000000001AAA\n"), "no job": token_of(job_id=None),
+    "no version": token_of(version=67), "a version that leads elsewhere": token_of(version="../67.0"),
+    "a folder above": token_of(pages=".."), "a folder below": token_of(pages="a/b"), "no folder": token_of(pages=""),
+    "an absolute folder": token_of(pages="/etc"), "no text at all": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+def test_a_token_is_checked_like_any_input(kind: str) -> None:
+    """Whatever leads elsewhere, or says other things than we would have written, is no token."""
+    assert ResumeToken.parse(token_of()) == ResumeToken("750000000000001AAA", "67.0", "0" * 32)
+    assert ResumeToken.parse(BAD_TOKENS[kind] or "") is None
+
+
+@pytest.mark.parametrize("kind", ["no JSON", "a job that leads elsewhere", "a folder below", "no text at all"])
+def test_a_token_that_is_none_of_ours_means_starting_again(
+    bulk_org: SimulatedOrg, database: Path, tmp_path: Path, kind: str
+) -> None:
+    """Damaged, foreign or of a newer version: nothing that it names is touched, and the row is replaced."""
+    ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path))
+    precious = make_pages(tmp_path / "pages", 0, mark=False, name="a") / "b"
+    precious.mkdir()
+    write_token(database, BAD_TOKENS[kind])
+    bulk_org.clock.advance(60)
+    bulk_org.requests.clear()
+    result = ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path))
+    assert not result.resumed
+    assert precious.exists()
+    assert not [r for r in bulk_org.requests if r.method == "DELETE" and "/jobs/query/" not in r.path]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"window_end": "INTEGER"}, {"committed": "VARCHAR"}, {"token": "BLOB"}, {"window_end": "TIMESTAMP"}],
+)
+def test_a_table_of_reads_of_another_form_is_made_anew(
+    bulk_org: SimulatedOrg, database: Path, columns: dict[str, str]
+) -> None:
+    """Another version of ingestr, or somebody else, made it: the run starts again, with a table of ours."""
+    ingest(bulk_org, "lead", database)
+    write_token(database, token_of().encode() if "token" in columns else token_of(), columns)
+    bulk_org.clock.advance(60)
+    assert not ingest(bulk_org, "lead", database).resumed
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+
+
+@pytest.mark.parametrize("moment", ["'infinity'", "NULL", "'290000-01-01 00:00:00+00'"])
+def test_a_time_that_is_none_means_starting_again(bulk_org: SimulatedOrg, database: Path, moment: str) -> None:
+    """A time that nobody can calculate with, or none."""
+    ingest(bulk_org, "lead", database)
+    write_token(database, token_of())
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(f"UPDATE _ingestr.reads SET window_end = {moment}")
+    bulk_org.clock.advance(60)
+    assert not ingest(bulk_org, "lead", database).resumed
+
+
+def test_the_job_of_another_object_is_left_alone(bulk_org: SimulatedOrg, database: Path, tmp_path: Path) -> None:
+    """A row that names somebody else's job, in the right form: it is neither read nor deleted."""
+    break_off(bulk_org, "account", tmp_path / "other.db")
+    [foreign] = bulk_org.live_jobs
+    ingest(bulk_org, "lead", database)
+    write_token(database, token_of(job_id=foreign))
+    bulk_org.clock.advance(60)
+    assert not ingest(bulk_org, "lead", database).resumed
+    assert foreign in bulk_org.live_jobs

@@ -1,11 +1,23 @@
 """The three logins, their refusals, and sessions that end in the middle."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ingestr.errors import AuthenticationError, QuotaError, SessionExpiredError, SourceError, SourceUnavailableError
+from ingestr.errors import (
+    AuthenticationError,
+    IngestrError,
+    QuotaError,
+    SessionExpiredError,
+    SourceError,
+    SourceUnavailableError,
+)
 from ingestr.simulator import Fault, SimulatedOrg
+from ingestr.sources.salesforce import refusals
+from ingestr.sources.salesforce.answers import ApiError
 from support import JSON_HEADERS, FastClock, assert_same, claim_huge, expected, ingest, loaded, source_uri
 
 
@@ -196,3 +208,199 @@ def test_an_instance_that_is_no_url(org: SimulatedOrg, database: Path, instance:
     with pytest.raises(SourceError) as caught:
         ingest(org, "user_role", database)
     assert caught.value.exit_code == 4
+
+
+PASSING = [
+    ("invalid_grant", "login rate exceeded"),
+    ("invalid_grant", "Token request is already being processed"),
+    ("server_error", "unknown_error retry your request"),
+    ("unknown_error", "retry your request"),
+    ("temporarily_unavailable", "the authorization server is busy"),
+    ("invalid_request", "An error occurred. Please try again later."),
+    ("rate_limit_exceeded", "number of login attempts has been exceeded"),
+    ("LOGIN_RATE_EXCEEDED", "Login Rate Exceeded"),
+]
+
+
+def oauth_error(code: str, text: str, times: int | None = None, status: int = 400) -> Fault:
+    """The OAuth login answers with an error."""
+    body = json.dumps({"error": code, "error_description": text})
+    return Fault(method="POST", path="oauth2/token", times=times, status=status, headers=JSON_HEADERS, body=body)
+
+
+@pytest.mark.parametrize(("code", "text"), PASSING)
+def test_a_login_that_is_refused_for_now_is_asked_again(
+    org: SimulatedOrg, database: Path, code: str, text: str
+) -> None:
+    """It says nothing of the login: growing pauses, and if it stays so exit 4, not the advice to check the login."""
+    clock = FastClock()
+    org.faults.add(oauth_error(code, text, times=2))
+    ingest(org, "user_role", database, clock=clock)
+    assert len(clock.slept) == 2
+    org.faults.add(oauth_error(code, text))
+    clock = FastClock()
+    with pytest.raises(SourceUnavailableError, match=f"{code}: {text}") as caught:
+        ingest(org, "user_role", database, clock=clock)
+    assert caught.value.exit_code == 4
+    assert "run again later" in str(caught.value.hint)
+    assert 20 < clock.elapsed < 600
+    assert clock.slept[-1] > clock.slept[0]
+
+
+@pytest.mark.parametrize("refusal", refusals.REFUSALS, ids=lambda refusal: refusal.code or refusal.part)
+def test_each_refusal_of_a_login_has_its_own_hint(refusal: refusals.Refusal) -> None:
+    """Who is refused learns what to do about this very refusal, wherever Salesforce writes it."""
+    error = ApiError(refusal.code or "invalid_grant", refusal.part or "no")
+    assert refusals.hint_for(error) == refusal.hint
+    if not refusal.code:
+        assert refusals.hint_for(ApiError(refusal.part.upper(), "no")) == refusal.hint
+    assert [each.hint for each in refusals.REFUSALS].count(refusal.hint) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "words"),
+    [
+        ("OAUTH_EC_APP_NOT_FOUND", "external client app not found", "install the external client app"),
+        ("invalid_client_id", "external client app is not installed in this org", "External Client App Manager"),
+        ("invalid_grant", "ip restricted or invalid login hours", "login IP ranges"),
+        ("invalid_grant", "inactive user", "deactivated"),
+        ("invalid_grant", "user hasn't approved this consumer", "pre-approve"),
+        ("invalid_grant", "expired access/refresh token", "authorize the app again"),
+        ("OAUTH_APP_BLOCKED", "this app is blocked by admin", "Unblock"),
+        ("invalid_app_access", "user is not admin approved to access this app", "Manage Profiles"),
+        ("invalid_client", "invalid client credentials", "client_secret is wrong"),
+        ("invalid_grant", "something new", "check the login in the source URI"),
+    ],
+)
+def test_refused_logins_are_explained(org: SimulatedOrg, database: Path, code: str, text: str, words: str) -> None:
+    """The server's words, and a hint of their own; nothing is tried again."""
+    clock = FastClock()
+    org.faults.add(oauth_error(code, text))
+    with pytest.raises(AuthenticationError, match=f"login refused: {code}: {text}") as caught:
+        ingest(org, "user_role", database, clock=clock)
+    assert words in str(caught.value.hint)
+    assert caught.value.exit_code == 3
+    assert clock.slept == []
+    assert len([r for r in org.requests if r.path.endswith("/oauth2/token")]) == 1
+
+
+@pytest.mark.parametrize("content_type", ["text/xml", "text/plain", "application/octet-stream"])
+@pytest.mark.parametrize("status", [500, 503, 200])
+def test_a_wrong_password_is_sent_once(org: SimulatedOrg, database: Path, content_type: str, status: int) -> None:
+    """Whatever a proxy makes of the fault's headers: each further try would count against the user."""
+    clock, fault = FastClock(), soap_fault("INVALID_LOGIN", "Invalid username, password, security token")
+    org.faults.add(replace(fault, status=status, headers={"Content-Type": content_type}))
+    with pytest.raises(AuthenticationError, match="login refused: INVALID_LOGIN") as caught:
+        ingest(org, "user_role", database, clock=clock, source_uri=source_uri(org, "password"))
+    assert "security token" in str(caught.value.hint)
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("fault", [{"drop": True, "served": True}, {"truncate": 40}, {"status": 500, "body": "<soap"}])
+def test_a_password_whose_answer_is_lost_is_not_sent_again(
+    org: SimulatedOrg, database: Path, fault: dict[str, Any]
+) -> None:
+    """The answer may have said that it is wrong; client credentials lock nobody out, and are sent again."""
+    org.faults.add(
+        Fault(method="POST", path="/Soap/", times=None, **{"headers": {"Content-Type": "text/xml"}, **fault})
+    )
+    with pytest.raises(SourceError) as caught:
+        ingest(org, "user_role", database, source_uri=source_uri(org, "password"))
+    assert caught.value.exit_code == 4
+    assert len([r for r in org.requests if "/Soap/" in r.path]) == 1
+    org.faults.clear()
+    org.faults.add(Fault(method="POST", path="oauth2/token", times=2, drop=True))
+    ingest(org, "user_role", database)
+
+
+def test_a_password_that_changed_meanwhile_is_sent_once_by_all_threads(org: SimulatedOrg, database: Path) -> None:
+    """Many downloads meet the expiry at once, and the login is refused: those who waited do not try it again."""
+    org.page_rows = 10
+    org.faults.add(Fault(method="GET", path="/results", skip=1, times=1, expire_sessions=True))
+    claim_huge(org, "Lead")
+    org.faults.add(replace(soap_fault("INVALID_LOGIN", "Invalid username or password"), skip=1))
+    with pytest.raises(AuthenticationError, match="INVALID_LOGIN"):
+        ingest(org, "lead", database, source_uri=source_uri(org, "password"))
+    assert len([r for r in org.requests if "/Soap/" in r.path]) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "URL_NOT_RESET"),
+        (401, "INVALID_AUTH_HEADER"),
+        (401, "INVALID_JWT_FORMAT"),
+        (403, "INVALID_JWT_FORMAT"),
+        (400, "ORG_NOT_OWNED_BY_INSTANCE"),
+        (401, "INVALID_SESSION_ID"),
+        (403, "INVALID_SESSION_ID"),
+    ],
+)
+def test_a_session_that_belongs_elsewhere(org: SimulatedOrg, database: Path, status: int, code: str) -> None:
+    """A login makes a new session, once; a bare token ends with the advice to look at the domain."""
+    body = json.dumps([{"errorCode": code, "message": "not here"}])
+    refusal = Fault(method="GET", path="/describe", times=1, status=status, headers=JSON_HEADERS, body=body)
+    org.faults.add(refusal)
+    ingest(org, "account", database)
+    assert len([r for r in org.requests if r.path.endswith("/oauth2/token")]) == 2
+    for login in ("token", "client"):
+        org.faults.add(replace(refusal, times=None))
+        with pytest.raises(IngestrError) as caught:
+            ingest(org, "account", database, source_uri=source_uri(org, login))
+        assert "domain=acme.my" in str(caught.value.hint)
+        assert caught.value.exit_code in (3, 4)
+        org.faults.clear()
+    assert len([r for r in org.requests if r.path.endswith("/oauth2/token")]) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (301, {"Location": "https://acme.my.salesforce.com/services/data/"}, ""),
+        (302, {"Location": "https://acme.my.salesforce.com/"}, ""),
+        (307, {"Location": "https://["}, ""),
+        (404, {"Content-Type": "text/html"}, "<html><body>URL No Longer Exists</body></html>"),
+    ],
+)
+def test_a_host_that_is_not_the_orgs(
+    org: SimulatedOrg, database: Path, status: int, headers: dict[str, str], body: str
+) -> None:
+    """A former instance or a wrong domain redirects or answers with a page: the hint is about the domain."""
+    org.faults.add(Fault(method="GET", path="/services/data", times=None, status=status, headers=headers, body=body))
+    with pytest.raises(SourceError) as caught:
+        ingest(org, "account", database, source_uri=source_uri(org, "token"))
+    assert "domain=acme.my" in str(caught.value.hint)
+
+
+SESSIONS: list[dict[str, Any]] = [
+    {"access_token": "\ud800"},
+    {"access_token": "a\nb"},
+    {"access_token": "über"},
+    {"access_token": ""},
+    {"access_token": ["x"]},
+    {"access_token": "x", "instance_url": "https://xn--.salesforce.com"},
+    {"access_token": "x", "instance_url": "https://a..salesforce.com"},
+    {"access_token": "x", "instance_url": "https://" + "a" * 64 + ".salesforce.com"},
+    {"access_token": "x", "instance_url": "https://acme.my.salesforce.com:99999"},
+    {"access_token": "x", "instance_url": "https://me@evil.example/.salesforce.com"},
+    {"access_token": "x", "instance_url": "http://acme.my.salesforce.com"},
+    {"access_token": "x", "instance_url": "\ud800"},
+    {"access_token": "x"},
+]
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=str)
+def test_sessions_that_cannot_be_used(org: SimulatedOrg, database: Path, session: dict[str, Any]) -> None:
+    """A token that cannot stand in a header, or an instance that is none, is the server's failure: exit 4."""
+    body = json.dumps(session)
+    org.faults.add(Fault(method="POST", path="oauth2/token", status=200, headers=JSON_HEADERS, body=body))
+    with pytest.raises(SourceError) as caught:
+        ingest(org, "user_role", database)
+    assert caught.value.exit_code == 4
+
+
+def test_the_uri_may_name_an_api_version(org: SimulatedOrg, database: Path) -> None:
+    """Every call of the run is made in it."""
+    ingest(org, "account", database, source_uri=source_uri(org, api_version="v59.0"))
+    versions = {r.path.split("/")[3] for r in org.requests if r.path.startswith("/services/data/v")}
+    assert versions == {"v59.0"}

@@ -41,7 +41,6 @@ INNER: list[tuple[str, str, Any]] = [
     ("describe", r"/describe$", {"fields": "none"}),
     ("describe", r"/describe$", {"fields": [{"name": "Id"}]}),
     ("query", r"/query\?", {"totalSize": "many"}),
-    ("query", r"/query\?", {"totalSize": None}),
     ("query", r"/query\?", {"records": None}),
     ("query", r"/query\?", {"records": [5]}),
     ("recordCount", r"/recordCount", {"sObjects": [{"name": "Lead", "count": "many"}]}),

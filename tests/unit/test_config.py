@@ -130,3 +130,109 @@ def test_every_error_has_an_exit_code() -> None:
     assert {codes[name] for name in codes if name != "IngestrError"} == {2, 3, 4, 5, 6}
     assert codes["QuotaError"] == 6
     assert codes["SessionExpiredError"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "kind"),
+    [
+        ("access_token", "%0A", "a line break"),
+        ("access_token", "%0D%0A", "a line break"),
+        ("access_token", "%09", "a tab"),
+        ("access_token", "%00", "a NUL character"),
+        ("access_token", "%0C", "a form feed"),
+        ("access_token", "%1B", r"a control character \(U\+001B\)"),
+        ("access_token", "%7F", r"a control character \(U\+007F\)"),
+        ("access_token", "%C2%9B", r"a control character \(U\+009B\)"),
+        ("access_token", "%E2%80%A8", "a line break"),
+        ("access_token", "%20", "begins or ends with a space"),
+        ("access_token", "+x", "holds a space"),
+        ("access_token", "%C3%A9", "not ASCII"),
+        ("access_token", "%E2%80%8B", "not ASCII"),
+        ("client_secret", "%0A", "a line break"),
+        ("client_secret", "+", "begins or ends with a space"),
+        ("client_id", "%0A", "a line break"),
+        ("password", "%0A", "a line break"),
+        ("password", "%00", "a NUL character"),
+        ("token", "%20", "begins or ends with a space"),
+        ("username", "%0A", "a line break"),
+        ("domain", "%0A", "a line break"),
+        ("domain", "%1B", "a control character"),
+    ],
+)
+def test_characters_that_no_credential_has_are_named(name: str, character: str, kind: str) -> None:
+    """A stray line break and its like are refused by name and kind before anything is sent, and not repeated."""
+    login = {
+        "access_token": {"access_token": "S3CRET"},
+        "client_secret": {"client_id": "S3CRET", "client_secret": "S3CRET"},
+        "client_id": {"client_id": "S3CRET", "client_secret": "S3CRET"},
+        "domain": {"access_token": "S3CRET"},
+    }.get(name, {"username": "S3CRET", "password": "S3CRET", "token": "S3CRET"})
+    pairs = {**login, "domain": "acme.my"}
+    pairs[name] += character
+    with pytest.raises(ConfigurationError, match=kind) as caught:
+        config("salesforce://?" + "&".join(f"{key}={value}" for key, value in pairs.items()))
+    text = f"{caught.value} {caught.value.hint}"
+    assert f"{name} in the source URI" in text
+    assert "S3CRET" not in text
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\t", "\0", "\x1b", "\udcff", "\x85"])
+@pytest.mark.parametrize("role", ["source", "destination"])
+def test_a_uri_with_a_stray_line_break(role: str, end: str) -> None:
+    """Python's parser would drop it in silence and read another URI."""
+    for uri in (f"salesforce://?access_token=S3CRET&domain=acme.my{end}", f"duckdb:///a{end}b.db"):
+        with pytest.raises(ConfigurationError, match=f"the {role} URI holds") as caught:
+            parse_uri(uri, role=role)
+        assert "S3CRET" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_password_may_hold_any_character() -> None:
+    """Spaces, signs and letters of any script are a person's choice."""
+    login = config("salesforce://?username=a%40b.c&password=%20%C3%BC%20%26%2B%25%E6%97%A5%20&domain=login").login
+    assert isinstance(login, UsernamePassword)
+    assert login.password.reveal() == " ü &+%日 "
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as caught:
+        config("salesforce://?username=a%40b.c&password=S3CRET%FC&domain=login")
+    assert "UTF-8" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("written", ["59.0", "v59.0", "59", "v59"])
+def test_an_api_version_may_be_chosen(written: str) -> None:
+    """In each documented form."""
+    assert config(f"salesforce://?access_token=x&domain=acme.my&api_version={written}").api_version == "59.0"
+
+
+@pytest.mark.parametrize("written", ["46.0", "68.0", "fifty", "59.5", "-59", "9" * 400, "5\uff19"])
+def test_api_versions_that_are_not_spoken(written: str) -> None:
+    """They are refused with those that are."""
+    with pytest.raises(ConfigurationError, match="api_version") as caught:
+        config(f"salesforce://?access_token=x&domain=acme.my&api_version={written}")
+    assert "47.0 to 67.0" in str(caught.value.hint)
+
+
+def test_other_names_of_a_login() -> None:
+    """``username_password`` is the login by password, and each name of a login may stand in either parameter."""
+    for selector in ("auth_method", "grant_type"):
+        for name in ("password", "username_password"):
+            login = config(f"salesforce://?{selector}={name}&username=a&password=b&domain=login").login
+            assert isinstance(login, UsernamePassword)
+    both = "auth_method=username_password&grant_type=password"
+    assert isinstance(config(f"salesforce://?{both}&username=a&password=b&domain=login").login, UsernamePassword)
+
+
+def test_the_largest_answer_may_be_set() -> None:
+    """In megabytes, within reason."""
+    assert config("salesforce://?access_token=x&domain=acme.my&max_answer_mb=512").most_bytes == 512 << 20
+    for written in ("0", "-1", "1e3", "99999999", "²"):
+        with pytest.raises(ConfigurationError, match="max_answer_mb"):
+            config(f"salesforce://?access_token=x&domain=acme.my&max_answer_mb={written}")
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b.com", "a" * 64 + ".com", "xn--.salesforce.com", ".".join(["a" * 60] * 5), "-a.com", "a-.com", "ü.my"]
+)
+def test_names_that_no_host_has(host: str) -> None:
+    """Labels that are empty or too long would fail deep in the resolver."""
+    with pytest.raises(ConfigurationError, match="is not a host"):
+        login_url(host)

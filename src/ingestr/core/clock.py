@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from threading import Event
 from typing import Protocol
 
 
@@ -14,8 +15,8 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some fixed point; never goes back."""
 
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
+    def sleep(self, seconds: float, waking: Event | None = None) -> None:
+        """Wait, at most until the event is set."""
 
 
 class SystemClock:
@@ -29,6 +30,9 @@ class SystemClock:
         """Seconds since some fixed point; never goes back."""
         return time.monotonic()
 
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+    def sleep(self, seconds: float, waking: Event | None = None) -> None:
+        """Wait, at most until the event is set."""
+        if waking is None:
+            time.sleep(seconds)
+        else:
+            waking.wait(seconds)

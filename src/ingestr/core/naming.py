@@ -4,6 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
+
+from ingestr.errors import ConfigurationError, UnknownNameError
 
 
 class SchemaNaming(StrEnum):
@@ -34,6 +37,83 @@ def snake_case(name: str) -> str:
 def column_name(field: str, naming: SchemaNaming) -> str:
     """The name a field asks for, before collisions are settled."""
     return field if naming is SchemaNaming.DIRECT else snake_case(field)
+
+
+class Names:
+    """What names stand for, among many.
+
+    Args:
+        api_names: all that there are.
+        given: API name → column name, of those that have a column already.
+    """
+
+    def __init__(self, api_names: Iterable[str], given: Mapping[str, str] | None = None) -> None:
+        self._api_names = dict.fromkeys(api_names)
+        self._columns = {name: column for name, column in (given or {}).items() if name in self._api_names}
+
+    def meant_by(self, name: str) -> list[str]:
+        """The API names that a name stands for: one, none, or several that nobody can tell apart.
+
+        What is spelled just so comes first: an API name, then the column that a name was given as. ``my_thing__c`` is
+        the derived name of ``MyThing__c`` and of ``My_Thing__c``, so both are meant. In other cases of the letters it
+        is an API name, then a column, then a derived name. A name with capitals among small letters is no derived one:
+        whoever writes ``My_Thing__c`` does not mean ``MyThing__c``, even where there is no other.
+        """
+        if name in self._api_names:
+            return [name]
+        wanted = name.lower()
+        columns = self._by_column.get(wanted, [])
+        exact = [api_name for api_name in columns if self._columns[api_name] == name]
+        if exact:
+            return exact
+        same = self._by_case.get(wanted, [])
+        derived = self._by_derived.get(wanted, []) if name in (wanted, name.upper()) else []
+        if name == wanted:
+            return list(dict.fromkeys([*same, *derived])) or columns
+        return same or columns or derived
+
+    @cached_property
+    def _by_case(self) -> dict[str, list[str]]:
+        return _grouped((name.lower(), name) for name in self._api_names)
+
+    @cached_property
+    def _by_column(self) -> dict[str, list[str]]:
+        return _grouped((column.lower(), name) for name, column in self._columns.items())
+
+    @cached_property
+    def _by_derived(self) -> dict[str, list[str]]:
+        return _grouped((snake_case(name).lower(), name) for name in self._api_names)
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for spelling, name in pairs:
+        grouped.setdefault(spelling, []).append(name)
+    return grouped
+
+
+def only_one(kind: str, name: str, found: list[str], known: Iterable[str], where: str) -> str:
+    """The API name that ``Names.meant_by`` found.
+
+    Args:
+        kind: what the name should name, for the message.
+        name: as the user wrote it.
+        found: what it stands for.
+        known: names that there are.
+        where: where it was looked for.
+
+    Raises:
+        UnknownNameError: it found none.
+        ConfigurationError: it found several.
+    """
+    if not found:
+        raise UnknownNameError(kind, name, known, where=where)
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"the {kind} {name!r} stands for more than one in {where}: {', '.join(sorted(found))}",
+            hint="write the API name of the one that is meant, in its own case",
+        )
+    return found[0]
 
 
 def assign_names(

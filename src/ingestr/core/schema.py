@@ -73,12 +73,6 @@ def common_type(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
     return pa.string()
 
 
-def find_column(schema: TableSchema, name: str) -> Column | None:
-    """The column of this name, or that holds the source field of this name; case does not matter."""
-    wanted = name.lower()
-    return next((c for c in schema.columns if wanted in (c.name.lower(), (c.field or "").lower())), None)
-
-
 def field_names(columns: Iterable[Column]) -> list[str]:
     """The source fields behind columns, in order, without the columns that we add."""
     return [column.field for column in columns if column.field is not None]

@@ -5,8 +5,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,37 +13,60 @@ import httpx
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
-from ingestr.errors import QuotaError, SourceError
+from ingestr.errors import AuthenticationError, ConfigurationError, QuotaError, SourceError
 from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
-from ingestr.sources.salesforce.auth import Session, SessionAuth
-from ingestr.sources.salesforce.config import SalesforceConfig, is_loopback
-from ingestr.sources.salesforce.shapes import Answer, as_object, as_objects, unexpected
+from ingestr.sources.salesforce.auth import Session, SessionAuth, org_id_of
+from ingestr.sources.salesforce.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig, is_loopback
+from ingestr.sources.salesforce.shapes import (
+    Answer,
+    as_object,
+    as_objects,
+    http_date,
+    interpreting,
+    unexpected,
+    whole_number,
+)
 from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
 
 log = logging.getLogger("ingestr.salesforce")
 
-# The newest version this client was written against; the oldest with Bulk 2.0 queries.
-NEWEST_VERSION = 67.0
-OLDEST_VERSION = 47.0
 # Salesforce answers 414 or 431 to more; host, other headers and a proxy's additions share it.
 _LONGEST_REQUEST, _OTHER_HEADERS = 16_384, 1_000
-_USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
+_USAGE = re.compile(r"(?<![\w-])api-usage=([0-9]+)/([0-9]+)")
 
 
 class SalesforceClient:
-    """The API of one org, for any number of threads; logs in at its first call."""
+    """The API of one org, for any number of threads; logs in at its first call.
 
-    def __init__(self, config: SalesforceConfig, clock: Clock, budget: ApiBudget | None = None) -> None:
+    Args:
+        config: which login, at which host.
+        clock: time and waiting.
+        budget: API calls that may be made.
+        connections: what sends the requests; by default it is made as the environment says.
+    """
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        clock: Clock,
+        budget: ApiBudget | None = None,
+        connections: httpx.Client | None = None,
+    ) -> None:
         self._budget = budget
+        self._wanted_version = config.api_version
         host = httpx.URL(config.login_url).host
-        transport = RetryTransport(make_connections(trust_environment=not is_loopback(host)), clock, is_transient)
+        connections = connections or make_connections(trust_environment=not is_loopback(host))
+        self._transport = transport = RetryTransport(connections, clock, is_transient, config.most_bytes)
         headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
         self._bare = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers)
         self._auth = SessionAuth(config, self._bare)
         # Requests are addressed when they are signed: until the login nobody knows the instance.
         self._http = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers, auth=self._auth)
         self._version_lock = threading.Lock()
+        self._org_lock = threading.Lock()
+        self._org_id: str | None = None
+        self._asked_for_org = False
         self._usage_lock = threading.Lock()
         self._version: str | None = None
         self._usage = Usage(0, None, None)
@@ -62,7 +84,7 @@ class SalesforceClient:
 
     @property
     def version(self) -> str:
-        """The API version of this run: the newest that both sides know.
+        """The API version of this run: the one that the URI names, or else the newest that both sides know.
 
         It stays for the whole run, as results of a Bulk job can be read only with the version that made the job.
         """
@@ -77,14 +99,47 @@ class SalesforceClient:
         offered = [item.decimal("version") for item in as_objects(_decoded(answer, doing), doing)]
         if not offered:
             raise unexpected(doing, "it names no version")
-        common = [version for version in offered if OLDEST_VERSION <= version <= NEWEST_VERSION]
+        common = sorted(version for version in offered if OLDEST_VERSION <= version <= NEWEST_VERSION)
         if not common:
             raise SourceError(
-                f"the org offers no API version between {OLDEST_VERSION} and {NEWEST_VERSION}",
+                f"the org offers no API version between {OLDEST_VERSION}.0 and {NEWEST_VERSION}.0",
                 hint="install a newer ingestr",
             )
-        log.debug("API version %s (the org offers up to %s)", max(common), max(offered))
-        return f"{max(common):.1f}"
+        names = [f"{version:.1f}" for version in common]
+        if self._wanted_version is not None and self._wanted_version not in names:
+            raise ConfigurationError(
+                f"the org does not offer the API version {self._wanted_version} that the source URI names",
+                hint=f"both sides know {', '.join(names)}; without api_version the newest is used",
+            )
+        version = self._wanted_version or names[-1]
+        log.debug("API version %s (the org offers up to %s)", version, max(offered))
+        return version
+
+    def org_id(self) -> str | None:
+        """The 15 characters of the org's id: from the login, or else asked for once; None where nobody tells."""
+        session = self.session
+        with self._org_lock:
+            if session.org_id is None and not self._asked_for_org:
+                self._asked_for_org = True
+                self._org_id = self._told_org_id()
+            return session.org_id or self._org_id
+
+    def _told_org_id(self) -> str | None:
+        """The id as the identity service tells it, which not every app may ask, or as the org's only Organization."""
+        doing = "asking which org it is"
+        try:
+            answer = self._send("GET", "/services/oauth2/userinfo", doing, counts=False, extensions={"once": True})
+            found = org_id_of(as_object(_decoded(answer, doing), doing).get("organization_id"))
+            if found is not None:
+                return found
+        except (SourceError, AuthenticationError) as error:
+            log.debug("%s", error)
+        try:
+            page = self.get_json(self.path("query"), doing, {"q": "SELECT Id FROM Organization"})
+            return next((org_id_of(row.get("Id")) for row in page.parts("records")), None)
+        except (SourceError, AuthenticationError) as error:
+            log.debug("%s", error)
+            return None
 
     def path(self, resource: str) -> str:
         """The absolute path of a resource such as ``limits`` in the run's version."""
@@ -107,12 +162,21 @@ class SalesforceClient:
         """GET and decode; raises our error for anything but a success with a JSON object."""
         return as_object(_decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads), doing)
 
-    def send_json(self, method: str, path: str, doing: str, body: object = None, *, once: bool = False) -> Any:
+    def send_json(
+        self, method: str, path: str, doing: str, body: object = None, *, once: bool = False, repeatable: bool = False
+    ) -> Any:
         """POST, PATCH or DELETE with a JSON body; None where the answer to one of the latter is empty.
 
-        ``once`` asks a single time: for cleaning up, which must not keep anybody waiting.
+        Args:
+            method: of HTTP.
+            path: as ``path()`` gives it.
+            doing: what is asked for, for messages.
+            body: what is sent as JSON; nothing for None.
+            once: ask a single time: for cleaning up, which must not keep anybody waiting.
+            repeatable: repeat a POST after any answer of a passing failure, such as a 500, though it may be served
+                twice; not where the answer is lost, as nobody could clean up what the first one made.
         """
-        answer = self._send(method, path, doing, json=body, extensions={"once": once})
+        answer = self._send(method, path, doing, json=body, extensions={"once": once, "repeatable": repeatable})
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
@@ -133,20 +197,31 @@ class SalesforceClient:
         return self._server_now
 
     def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
-        extensions = {"timeout": TIMEOUT.as_dict(), **options.pop("extensions", {})}
+        extensions = {"timeout": TIMEOUT.as_dict(), "doing": doing, **options.pop("extensions", {})}
         if counts and not extensions.get("once"):
             self._check_budget()
         options = {name: value for name, value in options.items() if value is not None}
-        # The host is a placeholder: signing puts the session's instance in its place.
-        request = self._http.build_request(method, f"https://instance{path}", extensions=extensions, **options)
+        try:
+            if not path.startswith("/"):
+                raise unexpected(doing, "it names an address that is none of this host")
+            # The host is a placeholder: signing puts the session's instance in its place.
+            request = self._http.build_request(method, f"https://instance{path}", extensions=extensions, **options)
+        except (httpx.InvalidURL, UnicodeError):
+            raise unexpected(doing, "it names an address or a value that cannot be asked for") from None
         try:
             answer = self._http.send(request, stream=bool(extensions.get("stream")))
-        except httpx.TransportError as error:
-            raise unreachable(error, doing, request.url.host) from error
+        # Their texts may repeat what was sent or received: they are no cause that a traceback could show.
+        except httpx.RequestError as error:
+            raise unreachable(error, doing, request.url.host) from None
+        except httpx.InvalidURL as error:
+            raise unexpected(doing, f"it leads to an address that is none: {error}") from None
         self._note(answer, counts=counts)
         if not answer.is_success:
             answer.read()
             raise error_of(answer, doing)
+        if extensions.get("stream") and answer.status_code != 200:
+            # Only a whole page can be counted; the body of anything else has been read already.
+            raise unexpected(doing, f"it came with HTTP {answer.status_code} where a page was asked for")
         return answer
 
     def _check_budget(self) -> None:
@@ -163,9 +238,14 @@ class SalesforceClient:
         with self._usage_lock:
             used, limit = self._usage.used, self._usage.limit
             if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
-                used, limit = int(found[1]), int(found[2])
+                told = whole_number(found[1]), whole_number(found[2])
+                used, limit = told if None not in told else (used, limit)
             self._usage = Usage(self._usage.calls + counts, used, limit)
-            self._server_now = _moment(answer.headers.get("Date", "")) or self._server_now
+            self._server_now = http_date(answer.headers.get("Date", "")) or self._server_now
+
+    def hang_up(self) -> None:
+        """End the requests that are under way in other threads: they fail soon."""
+        self._transport.hang_up()
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,18 +253,9 @@ class SalesforceClient:
         self._bare.close()
 
 
-def _moment(http_date: str) -> datetime | None:
-    """The time that a Date header names; None where nobody can tell."""
-    try:
-        moment = parsedate_to_datetime(http_date)
-    except ValueError:
-        log.debug("unreadable Date: %r", http_date)
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:
-    try:
-        return loads(answer.content)
-    except ValueError:
-        raise error_of(answer, doing) from None
+    with interpreting(doing):
+        try:
+            return loads(answer.content)
+        except ValueError:
+            raise error_of(answer, doing) from None

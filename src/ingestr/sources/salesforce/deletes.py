@@ -4,6 +4,7 @@ import logging
 from datetime import datetime, timedelta
 
 from ingestr.errors import RequestRefusedError
+from ingestr.sources.salesforce.checks import id_in
 from ingestr.sources.salesforce.client import SalesforceClient
 
 log = logging.getLogger("ingestr.salesforce")
@@ -33,4 +34,6 @@ def deleted_ids(client: SalesforceClient, object_name: str, start: datetime, end
     except RequestRefusedError as error:
         log.debug("%s", error)
         return []
-    return [str(row["id"]) for row in body.get("deletedRecords") or ()]
+    if body.get("deletedRecords") is None:
+        return []
+    return [id_in(row, "id") for row in body.answers("deletedRecords")]

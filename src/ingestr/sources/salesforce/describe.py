@@ -1,12 +1,15 @@
 """Which objects the org has and which fields an object has, for the logged-in user."""
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
-from ingestr.core.naming import snake_case
+from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
+from ingestr.sources.salesforce.checks import name_in, text_in
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
-from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.shapes import Answer, unexpected
 from ingestr.sources.salesforce.types import Field
 
 _NOT_SEEN = "Setup > Object Manager lists the API names; the logged-in user may lack the permission to see the object"
@@ -20,73 +23,117 @@ class ObjectDescribe:
     fields: tuple[Field, ...]
     replicateable: bool = False
 
+    @cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return {field.name: field for field in self.fields}
+
     def find(self, name: str) -> Field | None:
-        """The field of this API name or snake_case name; case does not matter."""
-        wanted = name.lower()
-        return next((f for f in self.fields if wanted in (f.name.lower(), snake_case(f.name).lower())), None)
+        """The field of this API name, in its own case."""
+        return self._by_name.get(name)
+
+    def meant_by(self, name: str) -> list[Field]:
+        """The fields that a name of the user's stands for."""
+        return [self._by_name[api_name] for api_name in Names(self._by_name).meant_by(name)]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """An object of the org's list."""
+
+    name: str
+    queryable: bool
+    retired: bool
 
 
 def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | None, ObjectDescribe]:
-    """The object behind a table name: a documented one, ``custom:<API name>``, or any name the org knows.
+    """The object behind a table name.
+
+    An API name in its own case comes first, then a documented name, then an API name in another case, and names in
+    snake_case last. ``custom:`` goes before an API name alone.
 
     Raises:
         UnknownNameError: no such object for this user, with the nearest names.
+        ConfigurationError: the name stands for several objects, or for one that cannot be queried.
     """
     name = table.strip()
-    if named := NAMED_TABLES.get(name.lower()):
-        return named, describe_object(client, named.object_name, table)
+    documented = NAMED_TABLES.get(name.lower())
+    # API names begin with a capital: in small letters a documented name is none.
+    if documented and name in (name.lower(), documented.object_name):
+        return documented, describe_object(client, documented.object_name, table)
     if name.lower().startswith(CUSTOM_PREFIX):
         api_name = name[len(CUSTOM_PREFIX) :].strip()
         if not api_name:
             raise ConfigurationError("custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c")
         return None, describe_object(client, api_name, table)
-    objects = _objects(client)
-    by_name = {key: api_name for api_name in objects for key in (snake_case(api_name).lower(), api_name.lower())}
-    if name.lower() not in by_name:
-        queryable = [api_name for api_name, can_query in objects.items() if can_query]
-        raise UnknownNameError("table", table, [*NAMED_TABLES, *queryable], where="this org", otherwise=_NOT_SEEN)
-    api_name = by_name[name.lower()]
-    if not objects[api_name]:
-        raise _not_queryable(api_name)
-    return None, describe_object(client, api_name, table)
+    objects = {each.name: each for each in _objects(client)}
+    if documented and not (name in objects and objects[name].queryable):
+        return documented, describe_object(client, documented.object_name, table)
+    return None, describe_object(client, _chosen(objects, name), table)
+
+
+def _chosen(objects: dict[str, _Listed], table: str) -> str:
+    """The API name of the object that a table name stands for, be it documented or not."""
+    found = Names(objects).meant_by(table)
+    exact = any(api_name.lower() == table.lower() for api_name in found)
+    # What was withdrawn, and what cannot be queried, is in the way of nothing else.
+    found = [api_name for api_name in found if not objects[api_name].retired] or (found if exact else [])
+    usable = [api_name for api_name in found if objects[api_name].queryable]
+    if not found:
+        names = [each.name for each in objects.values() if each.queryable and not each.retired]
+        raise UnknownNameError("table", table, [*NAMED_TABLES, *names], where="this org", otherwise=_NOT_SEEN)
+    chosen = only_one("table", table, usable or found, (), "this org")
+    if not objects[chosen].queryable:
+        raise _not_queryable(chosen)
+    return chosen
 
 
 def describe_object(client: SalesforceClient, api_name: str, table: str) -> ObjectDescribe:
     """Describe one object; ``table`` is what the user called it."""
-    if not api_name.replace("_", "").isalnum():
+    if not re.fullmatch(r"\w+", api_name):
         raise ConfigurationError(f"{api_name!r} is not an API name", hint="API names hold letters, digits and _")
+    doing = f"describing {api_name}"
     try:
-        body = client.get_json(client.path(f"sobjects/{api_name}/describe"), f"describing {api_name}")
+        body = client.get_json(client.path(f"sobjects/{api_name}/describe"), doing)
     except RequestRefusedError as error:
         if error.code not in ("NOT_FOUND", "INVALID_TYPE"):
             raise
         prefix = CUSTOM_PREFIX if table.lower().startswith(CUSTOM_PREFIX) else ""
-        names = [name for name, can_query in _objects(client).items() if can_query]
+        names = [each.name for each in _objects(client) if each.queryable and not each.retired]
         where = "this org, or hidden from this user"
         raise UnknownNameError("table", table, names, where=where, prefix=prefix, otherwise=_NOT_SEEN) from None
-    return parse_describe(body)
+    described = parse_describe(body)
+    # In an org that makes a package, a name stands for the one with the package's namespace before it.
+    if not f"__{described.name}".lower().endswith(f"__{api_name}".lower()):
+        raise unexpected(doing, f"it is about {described.name}")
+    return described
 
 
 def parse_describe(body: Answer) -> ObjectDescribe:
     """Read a describe; keys that are absent mean false, as their set differs between API versions."""
-    name = str(body["name"])
+    name = name_in(body)
     if body.get("queryable") is False:
         raise _not_queryable(name)
-    fields = tuple(
-        Field(
-            name=str(item["name"]),
-            type=str(item["type"]),
-            soap_type=item.get("soapType", ""),
-            filterable=bool(item.get("filterable")),
-            sortable=bool(item.get("sortable")),
-            nillable=bool(item.get("nillable")),
-            calculated=bool(item.get("calculated")),
-        )
-        for item in body.answers("fields")
-    )
+    fields: dict[str, Field] = {}
+    for item in body.answers("fields"):
+        field = _field(item)
+        # Told twice with the same facts, it is one field.
+        if fields.setdefault(field.name, field) != field:
+            raise unexpected(body.doing, f"it tells of two fields named {field.name}")
     if not fields:
         raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
-    return ObjectDescribe(name, fields, bool(body.get("replicateable")))
+    return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")))
+
+
+def _field(item: Answer) -> Field:
+    return Field(
+        name=name_in(item),
+        type=text_in(item, "type"),
+        soap_type=text_in(item, "soapType", ""),
+        filterable=bool(item.get("filterable")),
+        sortable=bool(item.get("sortable")),
+        nillable=bool(item.get("nillable")),
+        calculated=bool(item.get("calculated")),
+    )
 
 
 def _not_queryable(name: str) -> ConfigurationError:
@@ -106,11 +153,10 @@ def _changed(event: str) -> str:
     return f"{name}c" if name.endswith("__") else name
 
 
-def _objects(client: SalesforceClient) -> dict[str, bool]:
-    """The org's objects, and whether each can be queried."""
+def _objects(client: SalesforceClient) -> list[_Listed]:
+    """The org's objects, as far as this user sees them."""
     body = client.get_json(client.path("sobjects/"), "listing the org's objects")
-    return {
-        str(item["name"]): bool(item.get("queryable"))
+    return [
+        _Listed(text_in(item, "name"), bool(item.get("queryable")), bool(item.get("deprecatedAndHidden")))
         for item in body.answers("sobjects")
-        if not item.get("deprecatedAndHidden")
-    }
+    ]

@@ -1,15 +1,21 @@
-"""Several downloads at once, handed on in order, never more of them in memory than asked for."""
+"""Several downloads at once, handed on in order, never more of them in memory than asked for, and ended in time."""
 
+import logging
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 from threading import Event
-from typing import TypeVar
+from typing import Any, TypeVar
+
+log = logging.getLogger("ingestr.salesforce")
 
 T = TypeVar("T")
 
 _LOOK_EVERY = 0.25
+# A thread that is just connecting cannot be woken: it ends by itself, some seconds later.
+_LONGEST_END = 5.0
 
 
 class GivenUpError(Exception):
@@ -43,3 +49,61 @@ def wait_for(future: Future[T], stopping: Event) -> T:
         except NotYet:
             if future.done():
                 raise
+        except Exception:
+            if stopping.is_set():
+                # It failed because it was sent away.
+                raise GivenUpError from None
+            raise
+
+
+class Pool(ThreadPoolExecutor):
+    """Threads of one kind of work; who gives them work after their end is told that nobody wants it."""
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(size, name)
+        self.under_way: set[Future[Any]] = set()
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """Start some work when a thread is free."""
+        try:
+            future = super().submit(work, *args, **named)
+        except RuntimeError:
+            raise GivenUpError from None
+        self.under_way.add(future)
+        future.add_done_callback(self.under_way.discard)
+        return future
+
+
+class Workers:
+    """The threads of one read: none of them outlives it.
+
+    Args:
+        hang_up: ends the requests that threads are waiting for.
+    """
+
+    def __init__(self, hang_up: Callable[[], None]) -> None:
+        self._hang_up = hang_up
+        self._pools: list[Pool] = []
+
+    def pool(self, name: str, size: int) -> Pool:
+        """Threads of a name, up to so many; they start when there is work."""
+        pool = Pool(name, size)
+        self._pools.append(pool)
+        return pool
+
+    def end(self) -> None:
+        """End all threads, and wait until they have ended; harmless when repeated."""
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        until = time.monotonic() + _LONGEST_END
+        while (under_way := self._under_way()) and time.monotonic() < until:
+            # Again and again: a thread may have been between two requests.
+            self._hang_up()
+            wait(under_way, _LOOK_EVERY)
+        if under_way:
+            log.debug("%d threads are still ending", len(under_way))
+        for pool in self._pools:
+            pool.shutdown(wait=not under_way)
+
+    def _under_way(self) -> list[Future[Any]]:
+        return [future for pool in self._pools for future in list(pool.under_way) if not future.done()]

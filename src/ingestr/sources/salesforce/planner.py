@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ingestr.errors import AccessError, QuotaError, RequestRefusedError
+from ingestr.sources.salesforce.checks import rows_in, text_in
 from ingestr.sources.salesforce.client import SalesforceClient
 
 log = logging.getLogger("ingestr.salesforce")
@@ -55,9 +56,9 @@ def plan_read(
     return ReadPlan(Api.REST, f"about {rows:,} rows take few calls")
 
 
-def too_many(promised: int) -> ReadPlan | None:
-    """The Bulk plan that replaces a REST read of so many rows, or None where REST is right."""
-    if promised <= MOST_REST_ROWS:
+def too_many(promised: int | None) -> ReadPlan | None:
+    """The Bulk plan that replaces a REST read of so many rows, or None where REST is right or nobody knows better."""
+    if promised is None or promised <= MOST_REST_ROWS:
         return None
     return ReadPlan(
         Api.BULK, f"the query matches {promised:,} rows, more than the {MOST_REST_ROWS:,} worth asking REST for"
@@ -75,5 +76,5 @@ def record_count(client: SalesforceClient, object_name: str) -> int | None:
     except (AccessError, RequestRefusedError) as error:
         log.debug("%s", error)
         return None
-    counts = {str(item["name"]).lower(): item.number("count") for item in body.answers("sObjects")}
+    counts = {text_in(item, "name").lower(): rows_in(item, "count") for item in body.answers("sObjects")}
     return counts.get(object_name.lower())

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ingestr.errors import IngestrError, JobFailedError, RequestRefusedError
 from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce.answers import NUMERIC_OVERFLOW
+from ingestr.sources.salesforce.checks import id_in
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.rest import RestQuery
 
@@ -97,8 +98,8 @@ def find_bounds(client: SalesforceClient, query: RestQuery) -> IdRange | None:
         page = client.get_json(
             client.path(query.resource), f"finding the Ids of {query.object_name}", {"q": one.soql(["Id"])}
         )
-        ends += [to_number(record["Id"]) for record in page["records"]]
-    return IdRange(ends[0], ends[-1] + 1) if ends else None
+        ends += [to_number(id_in(record)) for record in page.answers("records")[:1]]
+    return IdRange(min(ends), max(ends) + 1) if ends else None
 
 
 def read_in_ranges(

@@ -1,30 +1,47 @@
 """Reads rows through REST queries: few calls and no job, for tables that are small or that Bulk refuses."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from ingestr.errors import IncompleteReadError, RequestRefusedError, SourceError
+from ingestr.errors import IncompleteReadError, RequestRefusedError
 from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce import soql
+from ingestr.sources.salesforce.checks import Trail, address, id_in, is_id, rows_in
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
-from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
+from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP
+from ingestr.sources.salesforce.shapes import Answer, interpreting, unexpected
+
+log = logging.getLogger("ingestr.salesforce")
 
 # Salesforce's bounds of a REST page, and how many Ids keep a query of a page's other fields short.
 _LEAST_PAGE, _LARGEST_PAGE = 200, 2_000
 _IDS_PER_QUERY = 200
 _REREADS = 3
-_STAMP = "SystemModstamp"
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RestQuery:
-    """Rows of one object to be read by REST."""
+    """Rows of one object.
+
+    Args:
+        object_name: of which object.
+        fields: which fields.
+        where: conditions that all hold.
+        order_by: a field, or None.
+        limit: at most this many rows, or None.
+        include_deleted: deleted and archived rows too.
+        page_size: rows a page, as far as Salesforce lets us choose.
+        shared: what joins the rows again where the fields have to be asked for in groups: the Id, and the system
+            timestamp, of those the object has.
+    """
 
     object_name: str
     fields: tuple[str, ...]
@@ -33,6 +50,7 @@ class RestQuery:
     limit: int | None = None
     include_deleted: bool = False
     page_size: int = _LARGEST_PAGE
+    shared: tuple[str, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -51,19 +69,45 @@ class RestQuery:
 class RestRead:
     """A query whose first page has been asked for, so that the number of rows is known before any is used.
 
+    Args:
+        client: the org.
+        query: what to read.
+        groups: how its fields are asked for, as far as that has been learned; it learns more here.
+
     Attributes:
-        promised: rows that Salesforce says the query matches.
+        promised: rows that Salesforce says the query matches; None where it does not know.
         last_id: the Id of the last row that was handed on, or None.
     """
 
-    def __init__(self, client: SalesforceClient, query: RestQuery) -> None:
+    def __init__(self, client: SalesforceClient, query: RestQuery, groups: FieldGroups) -> None:
         self._client = client
         self._query = query
-        self._groups = field_groups(query.fields, lambda fields: _fits(client, query, fields))
-        self._pages = _pages(client, query, self._groups[0])
-        self._page: Answer | None = next(self._pages)
-        self.promised = self._page.number("totalSize")
+        self._groups = groups
+        self._doing = f"reading {query.object_name}"
+        self._begun_after: set[str | None] = set()
+        self._pages, first = self._begin(query)
+        self._page: Answer | None = first
+        self.promised = rows_in(first, "totalSize")
         self.last_id: str | None = None
+
+    @property
+    def calls(self) -> int | None:
+        """About how many calls the whole read takes; None where the number of rows is not known."""
+        if self.promised is None:
+            return None
+        by_id = -(-_LARGEST_PAGE // _IDS_PER_QUERY)
+        return -(-self.promised // _LARGEST_PAGE) * (1 + by_id * (len(self._groups) - 1))
+
+    def _begin(self, query: RestQuery) -> tuple[Iterator[Answer], Answer]:
+        """The pages of a query and the first of them, its fields regrouped until Salesforce serves the first group."""
+        while True:
+            pages = _pages(self._client, query, self._groups[0])
+            try:
+                return pages, next(pages)
+            except RequestRefusedError as error:
+                if not is_too_wide(error):
+                    raise
+                self._groups.split(0, error)
 
     def batches(
         self, schema: pa.Schema, reject: Callable[[RejectedRow], None] | None = None
@@ -75,47 +119,51 @@ class RestRead:
             reject: told of rows that do not fit their types; None makes them errors.
 
         Raises:
-            IncompleteReadError: other rows came than ``totalSize`` said.
+            IncompleteReadError: other rows came than ``totalSize`` said, or the pages have no end.
         """
         read = 0
         while self._page is not None:
-            records: list[Record] = self._page.parts("records")
-            if len(self._groups) > 1:
-                records = _complete(self._client, self._query, self._groups, records)
-            decoded = decode_json(records, schema, collect=reject is not None)
+            with interpreting(self._doing):
+                records: list[Record] = self._page.parts("records")
+                if len(self._groups) > 1:
+                    records = _complete(self._client, self._query, self._groups, records)
+                decoded = decode_json(records, schema, collect=reject is not None)
             read += decoded.rows
             for row in decoded.rejected:
                 if reject is not None:
                     reject(row)
             yield from decoded.table.to_batches()
-            if records:
-                self.last_id = records[-1].get("Id")
+            if records and is_id(records[-1].get("Id")):
+                self.last_id = records[-1]["Id"]
             self._page = self._next_page(read)
-        if read != self.promised:
-            raise IncompleteReadError(
-                f"reading {self._query.object_name}: Salesforce promised {self.promised} rows and gave {read}",
-                hint="run again; nothing was written",
-            )
+        if self.promised is None:
+            log.debug("%s: Salesforce told no number of rows; its last page says that nothing follows", self._doing)
+        elif read != self.promised:
+            raise _not_as_promised(self._doing, self.promised, read)
 
     def _next_page(self, read: int) -> Answer | None:
         try:
             return next(self._pages, None)
         except RequestRefusedError as error:
             known = self._query.order_by == "Id" and self.last_id is not None and self._query.limit is None
-            if error.code != "INVALID_QUERY_LOCATOR" or not known:
+            # Dropped again before a single row came, it would be dropped for ever.
+            if error.code != "INVALID_QUERY_LOCATOR" or not known or self.last_id in self._begun_after:
                 raise
         # Salesforce dropped the query between two pages: what is left of it is asked for anew.
-        rest = self._query.after(self.last_id or "")
-        self._pages = _pages(self._client, rest, self._groups[0])
-        page = next(self._pages)
-        self.promised = read + page.number("totalSize")
+        self._begun_after.add(self.last_id)
+        self._pages, page = self._begin(self._query.after(self.last_id or ""))
+        left = rows_in(page, "totalSize")
+        self.promised = None if left is None else read + left
         return page
 
 
-def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int:
-    """``COUNT()`` at the source, of archived and deleted rows too unless ``where`` says otherwise."""
+def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int | None:
+    """``COUNT()`` of archived and deleted rows too, unless ``where`` says otherwise; None where it is not known."""
     text = soql.select(object_name, ["COUNT()"], where=where)
-    return client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text}).number("totalSize")
+    answer = client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text})
+    if not {"totalSize", "records"} & answer.keys():
+        raise unexpected(answer.doing, "it is none to a query")
+    return rows_in(answer, "totalSize")
 
 
 def read_by_id(
@@ -126,9 +174,10 @@ def read_by_id(
     reject: Callable[[RejectedRow], None] | None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of these Ids that still exist."""
+    groups = group_fields(client, query)
     for start in range(0, len(ids), _IDS_PER_QUERY):
         some = replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
-        yield from RestRead(client, some).batches(schema, reject)
+        yield from RestRead(client, some, groups).batches(schema, reject)
 
 
 def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:
@@ -136,70 +185,98 @@ def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:
     return _fits(client, query, query.fields)
 
 
-def field_groups(fields: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> list[tuple[str, ...]]:
-    """The fields in as few groups as fit a URL each; with more than one, each starts with Id and the system timestamp.
+def group_fields(client: SalesforceClient, query: RestQuery) -> FieldGroups:
+    """The query's fields in groups that fit a URL each.
 
     Raises:
-        SourceError: there is no Id to put the groups together by.
+        SourceError: there is no Id to put several groups together by.
     """
-    if fits(fields):
-        return [tuple(fields)]
-    if "Id" not in fields:
-        raise SourceError("the field list is too long for one URL, and without Id it cannot be split")
-    shared = [name for name in ("Id", _STAMP) if name in fields]
-    groups: list[list[str]] = [list(shared)]
-    for name in fields:
-        if name in shared:
-            continue
-        if not fits([*groups[-1], name]):
-            groups.append(list(shared))
-        groups[-1].append(name)
-    return [tuple(group) for group in groups]
+    return FieldGroups(query.fields, query.shared, lambda fields: _fits(client, query, fields))
 
 
 def _fits(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> bool:
     page_of_ids = soql.select(query.object_name, fields, where=[soql.id_in(["0" * 18] * _IDS_PER_QUERY)])
-    everything = set(fields) == set(query.fields)
+    everything = len(fields) >= len(query.fields) and set(fields) == set(query.fields)
     text = query.soql(fields) if everything else max(query.soql(fields), page_of_ids, key=len)
     return client.fits_url(client.path(query.resource), {"q": text})
 
 
 def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> Iterator[Answer]:
+    """The pages of a query, the next one asked for when it is wanted; a server whose pages have no end is left.
+
+    Raises:
+        IncompleteReadError: a page leads to one that was read, more rows come than were promised, one empty page leads
+            to another, or the last page is missing.
+    """
     doing = f"reading {query.object_name}"
     size = min(max(query.page_size, _LEAST_PAGE), _LARGEST_PAGE)
     headers = {"Sforce-Query-Options": f"batchSize={size}"}
-    path, params = client.path(query.resource), {"q": query.soql(fields)}
-    page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
-    yield page
-    while next_url := page.get("nextRecordsUrl"):
-        page = client.get_json(next_url, doing, headers=headers, loads=loads_as_text)
+    params: dict[str, str] | None = {"q": query.soql(fields)}
+    path, trail, rows = client.path(query.resource), Trail(doing), 0
+    promised: int | None = None
+    while True:
+        page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
+        if params is not None:
+            promised, params = rows_in(page, "totalSize"), None
+        rows += len(page.parts("records"))
+        if promised is not None and rows > promised:
+            raise _not_as_promised(doing, promised, rows)
         yield page
+        following = page.get("nextRecordsUrl")
+        if not following:
+            if page.get("done") is False:
+                raise IncompleteReadError(f"{doing}: a page says that more rows follow, and not where")
+            return
+        path = address(following, doing)
+        trail.follow(path)
+        trail.pass_page(len(page["records"]))
+        trail.go_on()
 
 
-def _complete(
-    client: SalesforceClient, query: RestQuery, groups: list[tuple[str, ...]], page: list[Record]
-) -> list[Record]:
+def _not_as_promised(doing: str, promised: int, rows: int) -> IncompleteReadError:
+    return IncompleteReadError(
+        f"{doing}: Salesforce promised {promised} rows and gave {rows}", hint="run again; nothing was written"
+    )
+
+
+def _complete(client: SalesforceClient, query: RestQuery, groups: FieldGroups, page: list[Record]) -> list[Record]:
     """The page's records with the fields of all groups.
 
     A record that changed between two queries would mix two states: its system timestamp tells, and it is read again.
     """
     whole: dict[str, Record] = {}
-    pending = [record["Id"] for record in page]
-    first = {record["Id"]: record for record in page}
+    first = {_id_of(record, query): record for record in page}
+    pending = list(first)
     for _ in range(_REREADS):
-        parts = [first] + [_by_id(client, query, group, pending) for group in groups[1:]]
+        parts = [first, *_other_groups(client, query, groups, pending)]
         for row_id in pending:
             found = [part[row_id] for part in parts if row_id in part]
-            if len(found) == len(parts) and len({record.get(_STAMP) for record in found}) == 1:
+            if len(found) == len(parts) and len({record.get(SYSTEM_TIMESTAMP) for record in found}) == 1:
                 whole[row_id] = {name: value for record in found for name, value in record.items()}
         pending = [row_id for row_id in pending if row_id not in whole]
         if not pending:
-            return [whole[record["Id"]] for record in page]
+            return [whole[_id_of(record, query)] for record in page]
         first = _by_id(client, query, groups[0], pending)
     raise IncompleteReadError(
         f"reading {query.object_name}: {len(pending)} rows, {pending[0]} among them, changed or vanished at every try",
         hint="run again when the object is quieter",
     )
+
+
+def _other_groups(
+    client: SalesforceClient, query: RestQuery, groups: FieldGroups, ids: Sequence[str]
+) -> list[dict[str, Record]]:
+    """The records of these Ids with the fields of each group but the first; there may be more groups afterwards."""
+    parts: list[dict[str, Record]] = []
+    while len(parts) + 1 < len(groups):
+        place = len(parts) + 1
+        try:
+            parts.append(_by_id(client, query, groups[place], ids))
+        except RequestRefusedError as error:
+            if not is_too_wide(error):
+                raise
+            groups.split(place, error)
+    return parts
 
 
 def _by_id(client: SalesforceClient, query: RestQuery, fields: Sequence[str], ids: Sequence[str]) -> dict[str, Record]:
@@ -212,5 +289,9 @@ def _by_id(client: SalesforceClient, query: RestQuery, fields: Sequence[str], id
             include_deleted=query.include_deleted,
         )
         for page in _pages(client, some, fields):
-            records.update((record["Id"], record) for record in page.parts("records"))
+            records.update((_id_of(record, query), record) for record in page.parts("records"))
     return records
+
+
+def _id_of(record: Record, query: RestQuery) -> str:
+    return id_in(Answer(record, f"reading {query.object_name}"))

@@ -1,49 +1,34 @@
-"""The Salesforce source: puts login, describe, planner and the two ways of reading together."""
+"""The Salesforce source: puts login, describe and reading together."""
 
-import json
 import logging
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
+from ingestr.core.naming import only_one
 from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
-from ingestr.errors import (
-    AccessError,
-    ConfigurationError,
-    IngestrError,
-    JobFailedError,
-    RequestRefusedError,
-    UnknownNameError,
-)
+from ingestr.errors import ConfigurationError, RequestRefusedError
 from ingestr.sources.base import ReadRequest, Usage
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.auth import SOAP_LOGIN_ENDS
-from ingestr.sources.salesforce.bulk import PageReader, QueryJob
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.config import UsernamePassword, parse_config
 from ingestr.sources.salesforce.deletes import deleted_ids
 from ingestr.sources.salesforce.describe import ObjectDescribe, resolve_table
+from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
-from ingestr.sources.salesforce.planner import Api, ReadPlan, plan_read, too_many
-from ingestr.sources.salesforce.ranges import find_bounds, is_too_large, read_in_ranges
-from ingestr.sources.salesforce.rest import RestQuery, RestRead, count_rows, fits_one_url, read_by_id
-from ingestr.sources.salesforce.spool import Spool, remove_old_pages
+from ingestr.sources.salesforce.reading import ObjectRead
+from ingestr.sources.salesforce.rest import RestQuery, count_rows
+from ingestr.sources.salesforce.resume_token import ResumeToken
+from ingestr.sources.salesforce.spool import Spool
 
 log = logging.getLogger("ingestr.salesforce")
-
-# Seconds for which an interrupted run waits to learn the id of the job that it is making.
-_JOB_PATIENCE = 5.0
 
 
 class SalesforceSource:
@@ -68,9 +53,8 @@ class SalesforceSource:
 
     @property
     def identity(self) -> str | None:
-        """The org's id, where the login tells it."""
-        org_id = self._client.session.org_id
-        return org_id[:15] if org_id else None
+        """The org's id, where the login or the org itself tells it."""
+        return self._client.org_id()
 
     @property
     def usage(self) -> Usage:
@@ -85,29 +69,6 @@ class SalesforceSource:
     def close(self) -> None:
         """Release connections."""
         self._client.close()
-
-
-@dataclass(frozen=True)
-class ResumeToken:
-    """What a later run must know to go on with a job.
-
-    Args:
-        job_id: the job.
-        version: the API version that made it: no other may read its results.
-        pages: name of the folder of its pages; job ids are not unique beyond one org.
-    """
-
-    job_id: str
-    version: str
-    pages: str
-
-    @classmethod
-    def parse(cls, text: str) -> "ResumeToken":
-        """Read what ``str`` wrote."""
-        return cls(**json.loads(text))
-
-    def __str__(self) -> str:
-        return json.dumps(asdict(self))
 
 
 class SalesforceStream:
@@ -134,9 +95,10 @@ class SalesforceStream:
         wanted = name
         if name.lower() == "last_timestamp":
             wanted = next((stamp for stamp in TIMESTAMPS if stamp in usable), SYSTEM_TIMESTAMP)
-        field = self._describe.find(wanted)
-        if field is None:
-            raise UnknownNameError("incremental key", name, usable, where=self.source_object)
+        found = {field.name: field for field in self._describe.meant_by(wanted)}
+        # Of two fields that a name in snake_case stands for, one that can be no key is not meant.
+        names = [api_name for api_name in found if api_name in usable] or list(found)
+        field = found[only_one("incremental key", name, names, usable, self.source_object)]
         if field.name not in usable:
             reason = f"of type {field.type}" if field.type not in ("date", "datetime") else "not filterable"
             raise ConfigurationError(
@@ -195,57 +157,42 @@ class SalesforceStream:
     def can_resume(self, token: str) -> bool:
         """Whether the job is still there, and of the API version of this run."""
         read = ResumeToken.parse(token)
-        return read.version == self._client.version and self._job(read.job_id).is_alive()
+        return read is not None and read.version == self._client.version and self._job(read.job_id).is_alive()
 
     def kept_pages(self, token: str, folder: Path) -> int:
         """How many complete pages of the job are here."""
-        return len(Spool(folder / ResumeToken.parse(token).pages))
+        read = ResumeToken.parse(token)
+        return len(Spool(folder / read.pages)) if read is not None else 0
 
     def discard(self, token: str, folder: Path) -> None:
-        """Delete the job and its pages."""
+        """Delete the job and its pages; what cannot be read is left alone."""
         read = ResumeToken.parse(token)
-        Spool(folder / read.pages).discard()
-        self._job(read.job_id).delete()
+        if read is not None:
+            Spool(folder / read.pages).discard()
+            self._job(read.job_id).delete()
 
     def _job(self, job_id: str) -> QueryJob:
         if job_id not in self._jobs:
-            self._jobs[job_id] = QueryJob(self._client, self._clock, job_id, self.source_object)
+            self._remember(QueryJob(self._client, self._clock, job_id, self.source_object))
         return self._jobs[job_id]
+
+    def _remember(self, job: QueryJob) -> None:
+        self._jobs[job.id] = job
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""
-        schema = TableSchema(
-            tuple(
-                Column(column.name, request.widened.get(column.name, column.type), column.name)
-                for name in request.fields
-                for column in self.schema.columns
-                if column.name == name
-            )
+        types = {column.name: column.type for column in self.schema.columns}
+        columns = [
+            Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
+        ]
+        one = ObjectRead(
+            self._client, self._clock, self._query(request), request, TableSchema(tuple(columns)), self._remember
         )
-        query = self._query(request)
         if request.keys is not None:
-            plan = ReadPlan(Api.REST, f"{len(request.keys)} rows are wanted by Id")
-            return self._stream(
-                plan, schema, read_by_id(self._client, query, request.keys, schema.arrow, request.reject)
-            )
-        if request.checkpoint is not None and request.checkpoint.token is not None:
-            job_id = ResumeToken.parse(request.checkpoint.token).job_id
-            # Downloads of an earlier read of this run may still be ending: they have a job of their own to look at.
-            self._jobs[job_id] = job = QueryJob(self._client, self._clock, job_id, self.source_object)
-            return self._job_stream(ReadPlan(Api.BULK, "going on with a job made before"), job, query, request, schema)
-        plan = plan_read(
-            self._client,
-            self.source_object,
-            filtered=bool(query.where),
-            limit=request.limit,
-            fits_url=fits_one_url(self._client, query),
-        )
-        if plan.api is Api.REST:
-            opened = self._open_rest(query)
-            if isinstance(opened, RestRead):
-                return self._stream(plan, schema, self._rest_rows(opened, query, request, schema))
-            plan = opened
-        return self._bulk_stream(plan, query, request, schema)
+            return one.by_id()
+        token = request.checkpoint.token if request.checkpoint is not None else None
+        resumed = ResumeToken.parse(token) if token is not None else None
+        return one.resumed(resumed) if resumed is not None else one.fresh()
 
     def _query(self, request: ReadRequest) -> RestQuery:
         key = self._describe.find(request.window.field) if request.window else None
@@ -262,120 +209,5 @@ class SalesforceStream:
             limit=request.limit,
             include_deleted=request.include_deleted or request.live_before is not None or request.keys is not None,
             page_size=request.page_size,
+            shared=tuple(name for name in ("Id", SYSTEM_TIMESTAMP) if self._describe.find(name)),
         )
-
-    def _open_rest(self, query: RestQuery) -> RestRead | ReadPlan:
-        try:
-            read = RestRead(self._client, query)
-        except RequestRefusedError as error:
-            if not is_too_large(error):
-                raise
-            return ReadPlan(Api.BULK, f"REST cannot serve the query ({error.code})")
-        return too_many(read.promised) or read
-
-    def _rest_rows(
-        self, read: RestRead, query: RestQuery, request: ReadRequest, schema: TableSchema
-    ) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from read.batches(schema.arrow, request.reject)
-        except RequestRefusedError as error:
-            if not self._can_split(query, error):
-                raise
-            rest = query.after(read.last_id) if read.last_id else query
-            yield from self._split_rows(rest, request, schema, error)
-
-    def _bulk_stream(self, plan: ReadPlan, query: RestQuery, request: ReadRequest, schema: TableSchema) -> RecordStream:
-        try:
-            job = self._create_job(query)
-        except (RequestRefusedError, AccessError) as error:
-            if self._can_split(query, error):
-                return self._stream(plan, schema, self._split_rows(query, request, schema, error))
-            log.warning("%s; reading it by REST, at a call for every 2,000 rows", error)
-            return self._fallback_stream(query, request, schema)
-        if request.checkpoint is not None:
-            remove_old_pages(request.checkpoint.folder)
-            self._jobs[job.id] = job
-            request.checkpoint.begin(str(ResumeToken(job.id, self._client.version, uuid.uuid4().hex)))
-        return self._job_stream(plan, job, query, request, schema)
-
-    def _fallback_stream(self, query: RestQuery, request: ReadRequest, schema: TableSchema) -> RecordStream:
-        plan = ReadPlan(Api.REST, "Bulk refuses it")
-        try:
-            read = RestRead(self._client, query)
-        except RequestRefusedError as error:
-            if not self._can_split(query, error):
-                raise
-            return self._stream(plan, schema, self._split_rows(query, request, schema, error))
-        return self._stream(plan, schema, self._rest_rows(read, query, request, schema))
-
-    def _create_job(self, query: RestQuery) -> QueryJob:
-        # No ORDER BY: it turns off the splitting by which Salesforce makes large jobs fast.
-        text = soql.select(query.object_name, query.fields, where=query.where, limit=query.limit)
-        worker = ThreadPoolExecutor(1, "bulk-job")
-        made = worker.submit(
-            QueryJob.create, self._client, self._clock, text, self.source_object, include_deleted=query.include_deleted
-        )
-        try:
-            return made.result()
-        except KeyboardInterrupt:
-            # Nobody else would know of the job that is just being made.
-            if wait([made], _JOB_PATIENCE).done and made.exception() is None:
-                made.result().delete()
-            raise
-        finally:
-            worker.shutdown(wait=False)
-
-    def _job_stream(
-        self, plan: ReadPlan, job: QueryJob, query: RestQuery, request: ReadRequest, schema: TableSchema
-    ) -> RecordStream:
-        kept = request.checkpoint
-        end = job.stop if kept is not None else job.delete
-        try:
-            promised = job.wait()
-        except JobFailedError as error:
-            end()
-            if not self._can_split(query, error):
-                raise
-            return self._stream(plan, schema, self._split_rows(query, request, schema, error))
-        except BaseException:
-            end()
-            raise
-        spool = Spool(kept.folder / ResumeToken.parse(kept.token).pages) if kept and kept.token else None
-        reader = PageReader(schema.arrow, request.page_size, request.parallelism, request.reject, spool)
-        return self._stream(plan, schema, job.read(promised, reader), on_close=end)
-
-    def _can_split(self, query: RestQuery, error: IngestrError) -> bool:
-        return query.order_by == "Id" and query.limit is None and is_too_large(error)
-
-    def _split_rows(
-        self, query: RestQuery, request: ReadRequest, schema: TableSchema, error: IngestrError
-    ) -> Iterator[pa.RecordBatch]:
-        """The rows of a query that Salesforce cannot serve whole, range by range of Ids."""
-        everything = find_bounds(self._client, query)
-        if everything is None:
-            raise error
-        log.info("%s; reading %s in ranges of Ids", error, self.source_object)
-        yield from read_in_ranges(query, everything, lambda part: self._part(part, request, schema), request.reject)
-
-    def _part(self, query: RestQuery, request: ReadRequest, schema: TableSchema) -> Iterator[pa.RecordBatch]:
-        """The rows of one range: none before all are known to come."""
-        opened = self._open_rest(query)
-        if isinstance(opened, RestRead):
-            yield from list(opened.batches(schema.arrow, request.reject))
-            return
-        job = self._create_job(query)
-        try:
-            reader = PageReader(schema.arrow, request.page_size, request.parallelism, request.reject)
-            yield from job.read(job.wait(), reader)
-        finally:
-            job.delete()
-
-    def _stream(
-        self,
-        plan: ReadPlan,
-        schema: TableSchema,
-        batches: Iterator[pa.RecordBatch],
-        on_close: Callable[[], None] = lambda: None,
-    ) -> RecordStream:
-        log.debug("reading %s by %s", self.source_object, plan)
-        return RecordStream(schema, batches, origin=str(plan.api), on_close=on_close)

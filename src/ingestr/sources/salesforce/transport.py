@@ -2,10 +2,14 @@
 
 import logging
 import os
+import re
 import ssl
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+from functools import lru_cache
+from http.cookiejar import CookieJar
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -13,8 +17,13 @@ import tenacity
 import truststore
 
 from ingestr.core.clock import Clock
+from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
-from ingestr.sources.salesforce.config import is_loopback
+from ingestr.redaction import guard_log
+from ingestr.sources.salesforce.config import MOST_BYTES, is_loopback
+from ingestr.sources.salesforce.connections import OpenSockets
+from ingestr.sources.salesforce.shapes import http_date
+from ingestr.sources.salesforce.whole import read_whole
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -26,6 +35,14 @@ _CONNECT_ATTEMPTS = 4
 _FEW_ATTEMPTS = {420: 3}
 _LONGEST_WAIT = 30.0
 _LONGEST_RETRY_AFTER = 300.0
+_PACKING = (b"content-encoding", b"content-length", b"transfer-encoding")
+_READING = frozenset({"GET", "DELETE", "PATCH"})
+# What these log of each request and answer may hold the token.
+_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+
+
+# Where an answer would send us, which is told and not followed.
+REDIRECTED_TO = "Ingestr-Redirected-To"
 
 
 class TransientAnswerError(Exception):
@@ -34,6 +51,13 @@ class TransientAnswerError(Exception):
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(f"HTTP {response.status_code}")
         self.response = response
+
+
+class _NoCookies(CookieJar):
+    """Keeps none: sessions are carried by tokens, and what a server sets need not be read."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave them."""
 
 
 def make_connections(*, trust_environment: bool) -> httpx.Client:
@@ -45,14 +69,25 @@ def make_connections(*, trust_environment: bool) -> httpx.Client:
     Raises:
         ConfigurationError: they name no proxy that could be used.
     """
+    guard_log(*_LOGGERS)
+    for url in getproxies().values():
+        _remembered(url)
     own_store = "SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ
     context = ssl.create_default_context() if own_store else truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     try:
-        return httpx.Client(verify=context, limits=limits, timeout=TIMEOUT, trust_env=trust_environment)
+        return httpx.Client(
+            verify=context, limits=limits, timeout=TIMEOUT, trust_env=trust_environment, cookies=_NoCookies()
+        )
     except (ValueError, ImportError, httpx.InvalidURL):
         # Their values are not repeated: a proxy's URL may hold a password.
         raise _unusable_proxy() from None
+
+
+@lru_cache(maxsize=16)
+def _remembered(url: str) -> Secret:
+    """A proxy's URL, whose password is blotted out of messages from now on."""
+    return Secret(url if "://" in url else f"http://{url}")
 
 
 def proxy_of(host: str) -> str | None:
@@ -92,25 +127,45 @@ class RetryTransport(httpx.BaseTransport):
 
     Reading requests are repeated after any network error or transient answer. Others only when the server cannot have
     acted on them: no connection was made, or it answered that it did not serve the request. A request that is marked
-    ``extensions={"repeatable": True}`` may be served twice without harm, and is repeated after any transient failure.
+    ``extensions={"repeatable": True}`` is repeated after any answer of a passing failure, and one that is marked
+    ``"harmless": True`` also where the answer was lost: being served twice leaves nothing behind.
 
     Bodies are read here, so that one cut short counts as a failure like any other, unless the request is marked
     ``extensions={"stream": True}``.
+
+    Args:
+        connections: sends one request.
+        clock: time and waiting.
+        is_transient: whether the same request may succeed in a moment.
+        most_bytes: the largest body that is read into memory.
     """
 
-    def __init__(self, connections: httpx.Client, clock: Clock, is_transient: Callable[[httpx.Response], bool]) -> None:
+    def __init__(
+        self,
+        connections: httpx.Client,
+        clock: Clock,
+        is_transient: Callable[[httpx.Response], bool],
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        connections.event_hooks = {"response": [_leave_redirect]}
         self._connections = connections
         self._clock = clock
         self._is_transient = is_transient
+        self._most_bytes = most_bytes
         self._closed = False
+        self._sockets = OpenSockets()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
+        unwanted = self._sockets.hung_up
+        request.extensions = {**request.extensions, "trace": self._sockets.trace}
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: not self._closed and _worth_repeating(request, error)),
+            retry=tenacity.retry_if_exception(
+                lambda error: not (self._closed or unwanted.is_set()) and _worth_repeating(request, error)
+            ),
             stop=_patience_ends,
             wait=self._pause,
-            sleep=self._clock.sleep,
+            sleep=lambda seconds: self._clock.sleep(seconds, unwanted),
             before_sleep=lambda state: _log_retry(request, state),
             reraise=True,
         )
@@ -123,34 +178,35 @@ class RetryTransport(httpx.BaseTransport):
         began = time.perf_counter()
         response = self._connections.send(request, stream=True)
         if not (request.extensions.get("stream") and response.status_code == 200):
-            try:
-                raw = b"".join(response.iter_raw())
-            finally:
-                response.close()
-            response = httpx.Response(
-                response.status_code, headers=response.headers, stream=httpx.ByteStream(raw), request=request
-            )
-            response.read()
+            response = self._whole(request, response)
             if self._is_transient(response):
                 raise TransientAnswerError(response)
         took = (time.perf_counter() - began) * 1000
         log.debug("%s %s → %d in %.0f ms", request.method, request.url.path, response.status_code, took)
         return response
 
+    def _whole(self, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        """The same answer with its body read and inflated."""
+        doing = str(request.extensions.get("doing") or "asking Salesforce")
+        try:
+            body = read_whole(response, doing, self._most_bytes, self._clock)
+        finally:
+            response.close()
+        headers = httpx.Headers([(name, value) for name, value in response.headers.raw if name.lower() not in _PACKING])
+        return httpx.Response(response.status_code, headers=headers, content=body, request=request)
+
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TransientAnswerError) and (asked := error.response.headers.get("Retry-After")):
-            try:
-                seconds = float(asked) if asked.isdigit() else self._seconds_until(asked)
-            except ValueError:
-                log.debug("unreadable Retry-After: %r", asked)
-            else:
-                return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+        if isinstance(error, TransientAnswerError):
+            asked = retry_after(error.response.headers.get("Retry-After", ""), self._clock.now())
+            if asked is not None:
+                return min(asked, _LONGEST_RETRY_AFTER)
         growing = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
         return growing(state)
 
-    def _seconds_until(self, http_date: str) -> float:
-        return (parsedate_to_datetime(http_date) - self._clock.now()).total_seconds()
+    def hang_up(self) -> None:
+        """End the requests that are under way: they fail, and are not repeated."""
+        self._sockets.hang_up()
 
     def close(self) -> None:
         """Close the connections; requests under way fail, and are not repeated."""
@@ -158,18 +214,33 @@ class RetryTransport(httpx.BaseTransport):
         self._connections.close()
 
 
+def _leave_redirect(response: httpx.Response) -> None:
+    """Keep httpx from preparing to follow a redirect, which fails in many ways where its address is none."""
+    location = response.headers.pop("Location", None)
+    if location is not None:
+        response.headers[REDIRECTED_TO] = location
+
+
+def retry_after(header: str, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks to wait, as a number or a date; None where it cannot be read."""
+    text = header.strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", text):
+        return float(text)
+    moment = http_date(text) if text else None
+    return max((moment - now).total_seconds(), 0.0) if moment is not None else None
+
+
 def _worth_repeating(request: httpx.Request, error: BaseException) -> bool:
-    if request.extensions.get("once"):
+    if request.extensions.get("once") or isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return False
+    repeatable = bool(request.extensions.get("repeatable"))
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     if isinstance(error, TransientAnswerError):
         status = error.response.status_code
-        failed = status in (403, 420, 429, 503) or (status >= 400 and bool(request.extensions.get("repeatable")))
-        return request.method in ("GET", "DELETE", "PATCH") or failed
-    return request.method in ("GET", "DELETE", "PATCH") and isinstance(
-        error, httpx.TransportError | httpx.DecodingError
-    )
+        return request.method in _READING or status in (403, 420, 429, 503) or (repeatable and status >= 400)
+    harmless = request.method in _READING or bool(request.extensions.get("harmless"))
+    return harmless and isinstance(error, httpx.TransportError)
 
 
 def _patience_ends(state: tenacity.RetryCallState) -> bool:
