@@ -1,6 +1,7 @@
 """What Salesforce refuses to select at once is read in groups of fields, joined on the Id, whichever API refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,16 @@ def test_without_an_id_nothing_can_be_joined() -> None:
 def test_what_fewer_fields_would_cure(error: SourceError, wide: bool) -> None:
     """By the code where it has one meaning, else by the text."""
     assert is_too_wide(error) == wide
+
+
+def test_ranges_that_bulk_refuses_are_cut_until_rest_takes_them(
+    org: SimulatedOrg, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too large as a whole and too wide for Bulk: smaller ranges of Ids come by REST, in groups of fields."""
+    monkeypatch.setattr("ingestr.sources.salesforce.planner.MOST_REST_ROWS", 40)
+    org.faults.add(refusing(*COMPLICATED, path=more_than(20)))
+    large = refusing("OPERATION_TOO_LARGE", "too large", method="POST", path="/jobs/query")
+    org.faults.add(replace(large, times=1))
+    org.faults.add(refusing(*COMPLICATED, method="POST", path="/jobs/query"))
+    ingest(org, "lead", database)
+    assert_same(loaded(database), expected(org, "Lead", deleted=False))
