@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := -n auto --dist worksteal --durations 15
+EXAMPLES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types unit build bench bench-all bench-plots lock clean
+.PHONY: help demo test test-slow check lint types unit build bench bench-all bench-plots lock clean
 
 help:  ## Say what there is.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,7 +20,10 @@ $(READY): requirements-dev.txt pyproject.toml
 demo: $(READY)  ## Copy two tables of a simulated org into sf.db, and look at them.
 	@BIN=$(BIN) sh scripts/demo.sh
 
-test: check  ## Environment, lint, types and all tests.
+test: check  ## Environment, lint, types and tests.
+
+test-slow: $(READY)  ## The tests that take minutes, and the random ones at full length.
+	TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -m "slow or thorough" $(PYTEST)
 
 check: lint types unit
 
@@ -31,7 +36,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest -n auto --dist worksteal --durations 15
+	$(BIN)/pytest -m "not slow" $(PYTEST)
 
 build: $(READY)  ## Build the wheel and the source archive into dist/.
 	$(BIN)/python -m build --no-isolation

@@ -1,7 +1,8 @@
 """Simulated orgs for all tests: one that is only read, and fresh ones for tests that change theirs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,21 @@ def org() -> Iterator[SimulatedOrg]:
 def database(tmp_path: Path) -> Path:
     """Where the test's database will be."""
     return tmp_path / "sf.db"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says at the end of the run how much a random test has tried."""
+    return lambda text: record_property("told", text)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the tests told, also those of other processes."""
+    reports = [
+        each for group in terminalreporter.stats.values() for each in group if getattr(each, "when", "") == "call"
+    ]
+    told = [(each.nodeid, text) for each in reports for name, text in each.user_properties if name == "told"]
+    if told:
+        terminalreporter.section("what random tests have tried")
+        for test, text in sorted(told):
+            terminalreporter.write_line(f"{test}: {text}")

@@ -22,6 +22,10 @@ from ingestr.progress import SilentProgress
 from ingestr.result import IngestResult
 from ingestr.simulator import Fault, SimulatedOrg
 
+# How many random sequences are tried. The slower set of tests tries as many as THOROUGH and kills at every instant; no
+# variable of ingestr's own, which refuses INGESTR_ names that it does not know.
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "48"))
+THOROUGH = EXAMPLES >= 200
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8"}
 
 

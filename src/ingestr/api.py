@@ -1,7 +1,6 @@
 """The Python interface: the same names and defaults as the command line."""
 
 import inspect
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -10,7 +9,7 @@ from ingestr import pipeline
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
-from ingestr.options import IngestOptions, ReadOptions, make_options
+from ingestr.options import IngestOptions, ReadOptions, make_options, respell
 from ingestr.progress import open_progress
 from ingestr.result import IngestResult
 
@@ -32,13 +31,15 @@ def ingest(
     sql_limit: int | None = None,
     page_size: int = 25_000,
     extract_parallelism: int = 5,
-    schema_naming: str = "default",
+    schema_naming: str = "auto",
     no_load_timestamp: bool = False,
     deletes: str = "soft",
     refresh_formulas: bool = False,
     schema_contract: str = "evolve",
     quarantine_limit: int = 100,
+    allow_mass_delete: bool = False,
     api_budget: str | None = None,
+    staging_dataset: str | None = None,
     pipelines_dir: str | None = None,
     progress: str = "interactive",
     debug: bool = False,
@@ -50,8 +51,8 @@ def ingest(
         source_uri: ``salesforce://?…``; the documentation lists the three logins.
         source_table: a documented name, ``custom:<API name>``, or any object's name.
         dest_uri: ``duckdb:///file.db``; ``duckdb:///:memory:`` is the database behind ``duckdb.sql``.
-        dest_table: ``schema.table``; the source table's name if None.
-        full_refresh: read everything and replace the table, whatever its strategy.
+        dest_table: ``schema.table`` or ``catalog.schema.table``; the source table's name if None.
+        full_refresh: read everything and replace the table, whatever its strategy; an interval is ignored then.
         interval_start: first moment to read, inclusive.
         interval_end: last moment to read, inclusive; a date alone means its whole day.
         incremental_key: a date or datetime field; makes the load a merge over windows of that field.
@@ -60,23 +61,27 @@ def ingest(
         sql_limit: at most this many rows.
         page_size: rows a page: REST takes 200 to 2,000 of it, Bulk all where Salesforce lets us choose.
         extract_parallelism: pages in flight at once.
-        schema_naming: ``default`` (snake_case) or ``direct``.
+        schema_naming: ``auto`` (as the table has its columns, else snake_case), ``default`` or ``direct``.
         deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
         refresh_formulas: read formulas and roll-ups of all rows, as they change without a trace.
         schema_contract: what a table that exists does with new fields and with values that its columns do not hold:
             ``evolve`` changes the columns, ``freeze`` refuses the run, ``discard_row`` and ``discard_value`` leave out.
         quarantine_limit: so many rows that cannot be read may be set aside in ``_ingestr.quarantine``.
+        allow_mass_delete: go on although an unusual share of the rows would be marked, removed or replaced by nothing.
         api_budget: ``80%`` stops when the org has used so much of its daily calls, ``5000`` after so many of ours.
+        staging_dataset: schema in which rows wait until they are all there; the target's if None.
         pipelines_dir: folder in which complete pages wait until they are committed; the user's cache if None.
         no_load_timestamp: leave out the column ``_ingestr_loaded_at``.
         progress: ``interactive``, ``log`` or ``json``.
         debug: log what is sent and why; the caller configures the logger ``ingestr``.
         yes: accepted so that old scripts run; there is no prompt.
 
+    Variables such as ``INGESTR_DEST_TABLE`` are for the command line; nothing of the environment is read here.
+
     Raises:
         IngestrError: see ``ingestr.errors`` for the tree.
     """
-    given = {name: value for name, value in locals().items() if name != "yes"}
+    given = dict(locals())
     clock = SystemClock()
     with _in_python():
         options = make_options(IngestOptions, **given)
@@ -95,7 +100,7 @@ def read(
     sql_limit: int | None = None,
     page_size: int = 25_000,
     extract_parallelism: int = 5,
-    schema_naming: str = "default",
+    schema_naming: str = "auto",
 ) -> RecordStream:
     """The rows of one Salesforce table as an Arrow stream, which polars, pandas, pyarrow and DuckDB read.
 
@@ -111,7 +116,6 @@ def read(
 
 
 _PARAMETERS = {f"--{name.replace('_', '-')}": name for name in inspect.signature(ingest).parameters}
-_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 
 
 @contextmanager
@@ -120,10 +124,5 @@ def _in_python() -> Iterator[None]:
     try:
         yield
     except IngestrError as error:
-        error.args = (_spelled(str(error)),)
-        error.hint = error.hint and _spelled(error.hint)
+        respell(error, _PARAMETERS)
         raise
-
-
-def _spelled(text: str) -> str:
-    return _FLAG.sub(lambda flag: _PARAMETERS.get(flag[0], flag[0]), text)

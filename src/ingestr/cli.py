@@ -1,18 +1,27 @@
 """The command line: parses, calls the API, renders. Heavy imports wait until a command runs."""
 
-import json
+import inspect
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ingestr import __version__
+from ingestr.core.clock import SystemClock
 from ingestr.core.wording import counted
+from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError
+from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
+from ingestr.options import IngestOptions, from_text, make_options, respell
+from ingestr.progress import JsonProgress, open_progress
 from ingestr.terminal import (
+    EXIT_INTERRUPTED,
     EXIT_UNWRITTEN,
+    at_failure,
     close_streams,
     explain_usage,
     fail,
@@ -30,12 +39,15 @@ if TYPE_CHECKING:
 # The parser's own errors; the module that it keeps them in is not the same in all of its versions.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 # Arguments that nothing takes are counted, not repeated: half of a secret with a space in it looks like one.
-_EXTRA = {"allow_extra_args": True}
+_EXTRA = {"allow_extra_args": True, "help_option_names": ["-h", "--help"]}
+# The key under which the parser leaves flags that were set to false.
+_UNSET = "ingestr.unset"
 
 log = logging.getLogger("ingestr")
 app = typer.Typer(
     name="ingestr",
     help="Copies Salesforce objects into a database with one command.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,152 +78,93 @@ def _refuse_extra(context: typer.Context) -> None:
         raise _UsageError(f"{counted(len(context.args), 'argument')} without an option before it; quote your values")
 
 
-@app.command("ingest", context_settings=_EXTRA)
-def ingest(
-    context: typer.Context,
-    source_uri: Annotated[
-        str, typer.Option(metavar="URI", envvar=["INGESTR_SOURCE_URI", "SOURCE_URI"], help="salesforce://?… (required)")
-    ] = "",
-    source_table: Annotated[
-        str,
-        typer.Option(
-            metavar="TABLE", envvar="INGESTR_SOURCE_TABLE", help="account, custom:<API name>, or any object (required)"
-        ),
-    ] = "",
-    dest_uri: Annotated[
-        str,
-        typer.Option(
-            metavar="URI",
-            envvar=["INGESTR_DESTINATION_URI", "INGESTR_DEST_URI", "DESTINATION_URI"],
-            help="duckdb:///file.db (required)",
-        ),
-    ] = "",
-    dest_table: Annotated[
-        str | None,
-        typer.Option(metavar="TABLE", envvar="INGESTR_DEST_TABLE", help="schema.table [default: the source table]"),
-    ] = None,
-    full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", envvar="INGESTR_FULL_REFRESH", help="Read everything, replace the table.")
-    ] = False,
-    interval_start: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", envvar="INGESTR_INTERVAL_START", help="First moment to read, inclusive."),
-    ] = None,
-    interval_end: Annotated[
-        str | None, typer.Option(metavar="TIME", envvar="INGESTR_INTERVAL_END", help="Last moment to read, inclusive.")
-    ] = None,
-    incremental_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            envvar="INGESTR_INCREMENTAL_KEY",
-            help="Date or datetime column to merge by [default: the table's]",
-        ),
-    ] = None,
-    primary_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            envvar="INGESTR_PRIMARY_KEY",
-            help="Columns that identify a row; repeatable [default: the Id]",
-        ),
-    ] = None,
-    sql_exclude_columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", envvar="INGESTR_SQL_EXCLUDE_COLUMNS", help="Columns not even to download; repeatable."
-        ),
-    ] = None,
-    sql_limit: Annotated[
-        int | None, typer.Option(metavar="ROWS", envvar="INGESTR_SQL_LIMIT", help="At most this many rows.")
-    ] = None,
-    page_size: Annotated[
-        int,
-        typer.Option(
-            metavar="ROWS", envvar="INGESTR_PAGE_SIZE", help="Rows a page: REST takes 200 to 2,000 of it, Bulk all."
-        ),
-    ] = 25_000,
-    extract_parallelism: Annotated[
-        int, typer.Option(metavar="PAGES", envvar="INGESTR_EXTRACT_PARALLELISM", help="Pages in flight at once.")
-    ] = 5,
-    schema_naming: Annotated[
-        str, typer.Option(metavar="NAMING", envvar="INGESTR_SCHEMA_NAMING", help="default (snake_case) or direct.")
-    ] = "default",
-    no_load_timestamp: Annotated[
-        bool,
-        typer.Option("--no-load-timestamp", envvar="INGESTR_NO_LOAD_TIMESTAMP", help="Add no _ingestr_loaded_at."),
-    ] = False,
-    deletes: Annotated[
-        str,
-        typer.Option(
-            metavar="WAY", envvar="INGESTR_DELETES", help="soft marks deleted rows, hard removes, ignore leaves them."
-        ),
-    ] = "soft",
-    refresh_formulas: Annotated[
-        bool,
-        typer.Option("--refresh-formulas", envvar="INGESTR_REFRESH_FORMULAS", help="Read formulas of all rows again."),
-    ] = False,
-    schema_contract: Annotated[
-        str,
-        typer.Option(
-            metavar="CONTRACT",
-            envvar="INGESTR_SCHEMA_CONTRACT",
-            help="For a table that exists: evolve changes its columns, freeze refuses; discard_row, discard_value.",
-        ),
-    ] = "evolve",
-    quarantine_limit: Annotated[
-        int,
-        typer.Option(
-            metavar="ROWS", envvar="INGESTR_QUARANTINE_LIMIT", help="Rows that cannot be read and may be set aside."
-        ),
-    ] = 100,
-    api_budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BUDGET",
-            envvar="INGESTR_API_BUDGET",
-            help="80% stops when the org has used so much of its daily calls, 5000 after so many of this run.",
-        ),
-    ] = None,
-    pipelines_dir: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            envvar="INGESTR_PIPELINES_DIR",
-            help="Where pages wait for the commit [default: the user's cache]",
-        ),
-    ] = None,
-    progress: Annotated[
-        str, typer.Option(metavar="MODE", envvar="INGESTR_PROGRESS", help="interactive, log or json.")
-    ] = "interactive",
-    debug: Annotated[bool, typer.Option("--debug", envvar="INGESTR_DEBUG", help="Say what is sent, and why.")] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", envvar="INGESTR_YES", help="Accepted for old scripts; nothing is asked.")
-    ] = False,
-    loader_file_size: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> None:
+class _IngestCommand(TyperCommand):
+    """Flags may carry a word, as other versions of ingestr take ``--full-refresh=true`` and ``--debug=false``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Settle such flags, and leave the rest to the parser."""
+        flags = {option.flag: option for option in OPTIONS if option.kind is Kind.FLAG}
+        kept: list[str] = []
+        unset: set[str] = ctx.meta.setdefault(_UNSET, set())
+        for word in args:
+            flag, equals, value = word.partition("=")
+            wanted = from_text(flags[flag], value) if equals and flag in flags else None
+            if wanted is True:
+                kept.append(flag)
+            elif wanted is False:
+                unset.add(flags[flag].name)
+            elif wanted is None:
+                kept.append(word)
+            else:
+                raise _UsageError(f"{flag} takes true or false, if anything")
+        rest: list[str] = super().parse_args(ctx, kept)
+        return rest
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """One option as typer wants it; words stay texts, as variables are read by the same rules."""
+    kind: Any = {Kind.FLAG: bool | None, Kind.LIST: list[str] | None}.get(option.kind, str | None)
+    names = [option.flag, *([option.short] if option.short else [])]
+    shown = option.status is Status.HONOURED or option.name == "yes"
+    declared = typer.Option(
+        None, *names, metavar=option.metavar or None, help=option.explained, hidden=not shown, show_default=False
+    )
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=declared, annotation=kind)
+
+
+def _ingest_command(context: typer.Context, **words: Any) -> None:
     """Copy one Salesforce table into a database."""
-    given = {name: value for name, value in locals().items() if name not in ("context", "loader_file_size")}
+    given = {
+        name: from_text(BY_NAME[name], value) if isinstance(value, str) else value
+        for name, value in words.items()
+        if value not in (None, [], ())
+    }
+    given |= dict.fromkeys(context.meta[_UNSET], False)
     _refuse_extra(context)
-    set_up_logging(debug=debug)
-    guarded(lambda: _ingest(given), debug=debug)
+    guarded(lambda: _ingest(given), debug=given.get("debug") is True)
+
+
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+# Typer builds a command from a signature, and the table is one.
+_ingest_command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [_CONTEXT, *map(_parameter, OPTIONS)]
+)
+_EPILOG = "Every option can be given as a variable: INGESTR_ and its name in capitals."
+app.command("ingest", cls=_IngestCommand, context_settings=_EXTRA, epilog=_EPILOG)(_ingest_command)
 
 
 def _ingest(given: dict[str, Any]) -> None:
-    from ingestr import pipeline  # noqa: PLC0415
-    from ingestr.core.clock import SystemClock  # noqa: PLC0415
-    from ingestr.options import IngestOptions, ProgressMode, make_options  # noqa: PLC0415
-    from ingestr.progress import open_progress  # noqa: PLC0415
+    """Run with what was given, and what the variables add."""
+    set_up_logging(debug=given.get("debug") is True)
+    found = read_environment(os.environ, given)
+    try:
+        options = make_options(IngestOptions, notes=found.warnings, **{**found.values, **given})
+    except ConfigurationError as error:
+        respell(error, found.variables)
+        raise
+    set_up_logging(debug=options.debug)
+    guarded(lambda: _run(options), debug=options.debug)
 
-    options = make_options(IngestOptions, **given)
+
+def _run(options: IngestOptions) -> None:
+    from ingestr import pipeline  # noqa: PLC0415
+
     clock = SystemClock()
     interruptible()
-    with open_progress(options.progress, clock) as shown:
+    if _events is not None:
+        _events.emit({"event": "start", "source_table": options.source_table, "dest_table": options.dest_table})
+    with open_progress(options.progress, clock, _events) as shown:
         result = pipeline.run(options, clock=clock, progress=shown, in_process=False)
     try:
-        print_out(json.dumps(_as_event(result)) if options.progress is ProgressMode.JSON else _as_text(result))
+        if _events is not None:
+            _events.emit(_as_event(result))
+            _events.end(None, rows=result.rows_read)
+        else:
+            print_out(_as_text(result))
     except OSError as error:
         log.warning("the load is done, but its result cannot be printed: %s", error.strerror)
+    except KeyboardInterrupt:
+        fail("interrupted; the load is done", None, EXIT_INTERRUPTED)
 
 
 @app.command("example-uris", context_settings=_EXTRA)
@@ -317,9 +270,20 @@ def _as_text(result: "IngestResult") -> str:
     )
 
 
-def main() -> None:
-    """Run the command that the arguments name, and end the process with its exit code."""
+_events: JsonProgress | None = None
+
+
+def main(*, as_json: bool = False) -> None:
+    """Run the command that the arguments name, and end the process with its exit code.
+
+    Args:
+        as_json: whether somebody waits for JSON lines, of which the last one has to come whatever happens.
+    """
+    global _events  # noqa: PLW0603 - the process has one stdout
     open_streams()
+    if as_json:
+        _events = events = JsonProgress(SystemClock())
+        at_failure(lambda message, code: events.end(message, code=code))
     try:
         code = app(prog_name="ingestr", standalone_mode=False)
     except _UsageError as error:

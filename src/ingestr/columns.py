@@ -20,6 +20,7 @@ class ColumnNames:
         read: field → column, of the fields that this run reads.
         every: what is kept of all fields that ever had a column here.
         made: for columns that ingestr made, the Arrow type with which their field was last read, by lower-case name.
+        naming: the rule that the names follow.
         fresh: fields whose values the rows lack that did not change: not read last time, or of another type since.
         lost: columns whose field Salesforce shows no longer: their values in rows that change are unknown.
         anew: whether the rows become a table of their own rather than to be written into the one that is there.
@@ -28,6 +29,7 @@ class ColumnNames:
     read: dict[str, str]
     every: dict[str, KeptField]
     made: Mapping[str, str]
+    naming: SchemaNaming
     fresh: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     anew: bool = False
@@ -78,8 +80,8 @@ def choose_columns(
     every = kept | {field: KeptField(names[field], type_, field in read) for field, type_ in types.items()}
     if current is None or rewrite or not kept:
         gone = [field for field in kept if field not in types]
-        return ColumnNames(read, _unread(every, gone), made=made, anew=anew)
-    return _compare(ColumnNames(read, every, made=made), kept, types, current, note)
+        return ColumnNames(read, _unread(every, gone), made=made, naming=naming, anew=anew)
+    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, types, current, note)
 
 
 def _compare(
@@ -118,6 +120,22 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
     return every | {field: KeptField(every[field].column, every[field].type, was_read=False) for field in fields}
 
 
-def remember_columns(target: TableRef, stream: Stream, names: ColumnNames, naming: SchemaNaming) -> Statements:
+def remember_columns(target: TableRef, stream: Stream, names: ColumnNames) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return write_names(target, stream.source_object, names.every, str(naming))
+    return write_names(target, stream.source_object, names.every, str(names.naming))
+
+
+def settle_naming(
+    wanted: SchemaNaming, before: KeptNames, current: Target | None, fields: Iterable[str]
+) -> SchemaNaming:
+    """The rule for names: ``auto`` is that of the target, by what is kept of it or by its columns, else snake_case."""
+    if wanted is not SchemaNaming.AUTO:
+        return wanted
+    if before.naming in (SchemaNaming.DEFAULT, SchemaNaming.DIRECT):
+        return SchemaNaming(before.naming)
+    columns = {column.name for column in current.columns} if current is not None else set()
+    alike = {
+        naming: sum(column_name(field, naming) in columns for field in fields)
+        for naming in (SchemaNaming.DEFAULT, SchemaNaming.DIRECT)
+    }
+    return SchemaNaming.DIRECT if alike[SchemaNaming.DIRECT] > alike[SchemaNaming.DEFAULT] else SchemaNaming.DEFAULT

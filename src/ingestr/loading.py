@@ -305,7 +305,8 @@ def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[
     rows = one.stream.read(replace_fields(request, report=one.progress.reading))
     schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
     with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
-        one.destination.execute([create_schema(one.target.schema)])
+        schemas = dict.fromkeys([one.target.schema, one.staging.schema])
+        one.destination.execute([create_schema(name) for name in schemas])
         loaded = one.destination.load(stream, one.staging)
     if loaded != stream.rows:
         raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")

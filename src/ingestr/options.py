@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping
+import secrets
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -13,16 +15,8 @@ from ingestr.core.budget import ApiBudget
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes, SchemaContract
-from ingestr.errors import ConfigurationError
-
-
-class ProgressMode(StrEnum):
-    """How a run talks; ``interactive`` falls back to ``log`` where there is no terminal."""
-
-    INTERACTIVE = "interactive"
-    LOG = "log"
-    JSON = "json"
-
+from ingestr.errors import ConfigurationError, IngestrError
+from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?", re.ASCII)
 _SOURCE_TABLE = re.compile(r"\s*(custom:)?\s*(\w*)\s*", re.IGNORECASE | re.ASCII)
@@ -53,11 +47,11 @@ def parse_instant(text: str | date | None, *, option: str, end: bool = False) ->
         elif isinstance(text, date):
             moment, whole_day = datetime(text.year, text.month, text.day), True
         else:
-            # fromisoformat takes weeks and days of the year too, whose ends nobody would know.
-            if not isinstance(text, str) or not _INSTANT.fullmatch(text.strip()):
+            # fromisoformat takes weeks and days of the year too, whose ends nobody would know, and no small z.
+            if not isinstance(text, str) or not _INSTANT.fullmatch(written := text.strip().upper()):
                 raise ValueError(text)
-            moment = datetime.fromisoformat(text.strip())
-            whole_day = len(text.strip()) <= len("2023-01-31")
+            moment = datetime.fromisoformat(written)
+            whole_day = len(written) <= len("2023-01-31")
     except ValueError:
         raise ConfigurationError(
             f"{option} is not a date: {text!r}", hint="write 2023-01-31, 2023-01-31T15:00:00 or 2023-01-31T15:00:00Z"
@@ -88,15 +82,15 @@ class ReadOptions:
     sql_limit: int | None = None
     page_size: int = 25_000
     extract_parallelism: int = 5
-    schema_naming: SchemaNaming = SchemaNaming.DEFAULT
+    schema_naming: SchemaNaming = SchemaNaming.AUTO
     api_budget: ApiBudget | None = None
 
     def __post_init__(self) -> None:
         self._check_source_table()
-        for name, least in (("sql_limit", 1), ("page_size", 1), ("extract_parallelism", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigurationError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+        for each in fields(self):
+            option, value = BY_NAME.get(each.name), getattr(self, each.name)
+            if option is not None and option.kind is Kind.COUNT and value is not None and value < option.least:
+                raise ConfigurationError(f"{option.flag} must be at least {option.least}, not {value}")
         if self.interval_start and self.interval_end and self.interval_start > self.interval_end:
             raise ConfigurationError(
                 f"--interval-start {self.interval_start:%Y-%m-%dT%H:%M:%SZ} is after "
@@ -138,14 +132,14 @@ class IngestOptions(ReadOptions):
     schema_contract: SchemaContract = SchemaContract.EVOLVE
     quarantine_limit: int = 100
     allow_mass_delete: bool = False
+    staging_dataset: str | None = None
     pipelines_dir: str | None = None
     progress: ProgressMode = ProgressMode.INTERACTIVE
     debug: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.quarantine_limit < 0:
-            raise ConfigurationError(f"--quarantine-limit must be at least 0, not {self.quarantine_limit}")
         if self.full_refresh and self.has_interval:
             raise ConfigurationError(
                 "--full-refresh together with an interval would drop every row outside the interval",
@@ -155,95 +149,201 @@ class IngestOptions(ReadOptions):
             raise ConfigurationError(
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
             )
+        staging = self.staging_dataset
+        if staging is not None and (not staging.strip() or "." in staging or staging.strip().lower() == "_ingestr"):
+            raise ConfigurationError(
+                f"--staging-dataset {staging!r} is not the name of a schema that rows can wait in",
+                hint="write the name of one schema, without a dot; _ingestr is kept for ingestr's own tables",
+            )
+        if self.pipelines_dir is not None:
+            _expand(self.pipelines_dir)
 
     @property
     def spool_folder(self) -> Path:
-        """Where complete pages wait until they are committed: the folder named, or the user's cache."""
+        """Where complete pages wait until they are committed: the folder named, or the user's cache.
+
+        Without a home, or with another user's (a service, a container, sudo), it is a new folder among the temporary
+        ones each time: pages are a convenience, and nobody else could have made that folder to look into it.
+        """
         if self.pipelines_dir:
-            return Path(self.pipelines_dir).expanduser() / "pages"
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ingestr" / "pages"
+            return _expand(self.pipelines_dir) / "pages"
+        try:
+            # The XDG specification: "all paths must be absolute", and one that is not is to be ignored.
+            named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+            cache = named if named.is_absolute() else Path("~/.cache").expanduser()
+        except RuntimeError:
+            cache = Path()
+        if cache.is_absolute() and _is_within_reach(folder := cache / "ingestr" / "pages"):
+            return folder
+        return Path(_temporary()) / f"ingestr-{secrets.token_hex(8)}"
 
 
-_URIS = {"source_uri": "SOURCE_URI", "dest_uri": "DESTINATION_URI"}
+def _expand(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(
+            f"--pipelines-dir {folder!r} begins with a home that nobody has here", hint="write the whole path"
+        ) from None
+
+
+def _is_within_reach(folder: Path) -> bool:
+    """Whether this user may go there, be the folder made already or not."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        # No folder can be written to. Pages are not kept then, and the run says so when it has some.
+        return os.devnull
+
+
+_VARIABLES = {"source_uri": "SOURCE_URI", "dest_uri": "DESTINATION_URI", "source_table": "SOURCE_TABLE"}
 _ENUMS: dict[str, type[StrEnum]] = {
     "schema_naming": SchemaNaming,
     "progress": ProgressMode,
     "deletes": Deletes,
     "schema_contract": SchemaContract,
 }
-_COUNTS = ("sql_limit", "page_size", "extract_parallelism", "quarantine_limit")
-_FLAGS = ("full_refresh", "allow_mass_delete", "no_load_timestamp", "refresh_formulas", "debug")
-_TEXTS = ("source_table", "dest_table", "incremental_key", "pipelines_dir")
-_LISTS = ("sql_exclude_columns", "primary_key")
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), True),
+    **dict.fromkeys(("0", "f", "false", "n", "no", "off"), False),
+}
+_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_BUDGET = re.compile(r"\s*\d+(\s*|(\.\d+)?\s*%\s*)", re.ASCII)
+_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 _Options = TypeVar("_Options", bound="ReadOptions")
 
 
-def make_options(kind: type[_Options], **given: Any) -> _Options:
+def from_text(option: Option, text: str) -> Any:
+    """What a word of the command line or of a variable is for an option; raises ConfigurationError."""
+    word = text.strip()
+    if option.kind is Kind.FLAG and word.lower() in _BOOLEANS:
+        return _BOOLEANS[word.lower()]
+    if option.kind is Kind.COUNT and option.status is Status.HONOURED and _WHOLE_NUMBER.fullmatch(word):
+        return int(word)
+    return text
+
+
+def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: Any) -> _Options:
     """Options from what a person wrote: texts become instants, enums, secrets and tuples.
 
+    Args:
+        kind: the part of the options that is wanted.
+        notes: what the run should say besides what is found here.
+        given: values by the names of the table; None is not given.
+
     Raises:
-        ConfigurationError: a value that is not what its option takes.
+        ConfigurationError: a value that is not what its option takes, or an option that is refused.
     """
-    _check_kinds(given)
-    given |= {name: _uri(name, given[name]) for name in _URIS if name in given}
+    told = list(notes)
+    for name, value in given.items():
+        told += _check(BY_NAME[name], value)
+    _check_required(kind, given)
+    for name in ("source_uri", "dest_uri"):
+        if name in given:
+            given[name] = Secret(given[name])
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
+    if given.get("full_refresh") and (given["interval_start"] or given["interval_end"]):
+        told.append("--full-refresh reads everything: the interval is ignored")
+        given["interval_start"] = given["interval_end"] = None
     if given.get("api_budget") is not None:
         given["api_budget"] = _parse_budget(str(given["api_budget"]))
-    for name, enum in _ENUMS.items():
-        if name in given:
-            try:
-                given[name] = enum(given[name])
-            except ValueError:
-                known = ", ".join(enum)
-                raise ConfigurationError(
-                    f"{_flag(name)} does not know {given[name]!r}", hint=f"one of: {known}"
-                ) from None
-    for name in _LISTS:
-        if name in given:
-            value = given[name] or ()
-            names = [value] if isinstance(value, str) else value
-            given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
-    return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _uri(name: str, value: object) -> Secret:
-    if not value:
-        raise ConfigurationError(f"{_flag(name)} is missing", hint=f"or set {_URIS[name]}; see: ingestr example-uris")
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{_flag(name)} must be a text, not {type(value).__name__}")
-    return Secret(value)
-
-
-def _check_kinds(given: Mapping[str, Any]) -> None:
-    """Refuse what is of another kind than its option, and a URI where none belongs, as it holds secrets."""
     for name, value in given.items():
-        if name in _URIS or value is None:
-            continue
-        parts = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(part, str) and "://" in part for part in parts):
-            raise ConfigurationError(
-                f"{_flag(name)} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"
-            )
-        if name in _COUNTS and (not isinstance(value, int) or isinstance(value, bool)):
-            wanted = "a whole number"
-        elif name in _FLAGS and not isinstance(value, bool):
-            wanted = "true or false"
-        elif name in _TEXTS and not isinstance(value, str):
-            wanted = "a text"
-        elif name in _LISTS and not all(isinstance(part, str) for part in parts):
-            wanted = "a list of names"
-        else:
-            continue
-        raise ConfigurationError(f"{_flag(name)} must be {wanted}, not {value!r}")
+        option = BY_NAME[name]
+        if name in _ENUMS and value is not None:
+            given[name] = _ENUMS[name]("default" if value == "snake_case" else value)
+        elif option.kind is Kind.LIST:
+            names = [value] if isinstance(value, str) else value or ()
+            given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
+    given["notes"] = tuple(told)
+    return kind(**{f.name: given[f.name] for f in fields(kind) if given.get(f.name) is not None})
+
+
+def respell(error: IngestrError, names: Mapping[str, str]) -> None:
+    """Let an error call options as the caller does: ``source_uri`` or ``INGESTR_SOURCE_URI`` for ``--source-uri``."""
+
+    def spelled(text: str) -> str:
+        return _FLAG.sub(lambda flag: names.get(flag[0], flag[0]), text)
+
+    error.args = (spelled(str(error)),)
+    error.hint = error.hint and spelled(error.hint)
+
+
+def _check_required(kind: type[ReadOptions], given: Mapping[str, Any]) -> None:
+    """Name everything that is missing at once."""
+    required = [name for name in _VARIABLES if name in {f.name for f in fields(kind)}]
+    missing = [BY_NAME[name].flag for name in required if not given.get(name)]
+    if missing:
+        variables = ", ".join(_VARIABLES[name] for name in required if not given.get(name))
+        raise ConfigurationError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            hint=f"or set {variables}; see: ingestr example-uris",
+        )
+
+
+def _check(option: Option, value: Any) -> list[str]:
+    """Refuse what is of another kind than its option, what holds a URI where none belongs, and what is not there yet.
+
+    Returns:
+        What the user is told about an option that does nothing.
+    """
+    given = value is not None and value is not False
+    if option.status is Status.REFUSED and given and value != option.default:
+        raise ConfigurationError(f"{option.flag} is refused: {option.reason}", hint=option.hint or None)
+    if value is None:
+        return []
+    parts = value if isinstance(value, list | tuple) else [value]
+    texts = [part for part in parts if isinstance(part, str)]
+    if option.status is Status.HONOURED and option.kind is not Kind.URI and any("://" in text for text in texts):
+        # It may be a URI in the wrong place, and then it holds secrets.
+        raise ConfigurationError(
+            f"{option.flag} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"
+        )
+    if any(_is_no_text(text, path=option.name == "pipelines_dir") for text in texts):
+        raise ConfigurationError(
+            f"{option.flag} holds bytes that are no text", hint="write it in UTF-8, in a locale of UTF-8"
+        )
+    if wanted := _wanted(option, value, parts):
+        raise ConfigurationError(
+            f"{option.flag} must be {wanted}, not " + (type(value).__name__ if option.kind is Kind.URI else repr(value))
+        )
+    if option.choices and value not in option.choices:
+        raise ConfigurationError(f"{option.flag} does not know {value!r}", hint=f"one of: {', '.join(option.choices)}")
+    return [option.reason] if option.status is Status.ACCEPTED and option.reason and given else []
+
+
+def _wanted(option: Option, value: Any, parts: Iterable[Any]) -> str:
+    """What the option takes, if the value is not that."""
+    kind = option.kind
+    if kind is Kind.COUNT:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if kind is Kind.FLAG:
+        return "" if isinstance(value, bool) else "true or false"
+    if kind is Kind.LIST:
+        return "" if all(isinstance(part, str) for part in parts) else "a list of names"
+    # Moments and budgets may be other things than texts in Python, and say themselves what they are not.
+    return "" if kind in (Kind.INSTANT, Kind.BUDGET) or isinstance(value, str) else "a text"
+
+
+def _is_no_text(text: str, *, path: bool) -> bool:
+    """Bytes of an argument or variable that are not UTF-8 come as surrogates; only paths may hold them."""
+    return "\0" in text or (not path and any("\ud800" <= character <= "\udfff" for character in text))
 
 
 def _parse_budget(text: str) -> ApiBudget:
     try:
+        if not _BUDGET.fullmatch(text):
+            raise ValueError(text)
         return ApiBudget.parse(text)
     except ValueError:
         raise ConfigurationError(

@@ -50,6 +50,8 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         IngestrError: of the kind that says who must do something about it.
     """
     began = clock.monotonic()
+    for note in options.notes:
+        progress.note(note)
     with (
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
         closing(open_source(options.source_uri, clock, options.api_budget)) as source,
@@ -64,6 +66,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
         guard = DeletionGuard(target, options.allow_mass_delete)
         one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine, guard)
+        one.notes.extend(options.notes)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
         try:
@@ -225,6 +228,7 @@ def _reconcile(one: Run, plan: Plan, deletes: Deletes, since: datetime | None, i
         one.began,
         one.quarantine,
         one.guard,
+        one.staging,
         lambda keys: merge_rows(one, chosen, plan.columns, keys, plan.covered),
     )
     tally = reconcile(both, since, deletes, in_source)
@@ -252,7 +256,7 @@ def _remember(one: Run, plan: Plan) -> Statements:
         state = replace_fields(state, contents=_contents(one, plan))
     known = state is None or state == plan.before
     statements = [] if known or state is None else system.write_state(one.target, state, one.run_id, one.began)
-    return statements + remember_columns(one.target, one.stream, plan.columns, one.options.schema_naming)
+    return statements + remember_columns(one.target, one.stream, plan.columns)
 
 
 def _contents(one: Run, plan: Plan) -> Contents | None:

@@ -6,7 +6,7 @@ from dataclasses import replace as replace_fields
 from datetime import datetime
 
 from ingestr import state as system
-from ingestr.columns import ColumnNames, choose_columns
+from ingestr.columns import ColumnNames, choose_columns, settle_naming
 from ingestr.core.cursor import Coverage, StreamState, Window, plan_coverage
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT
@@ -60,11 +60,12 @@ def make_plan(one: Run) -> Plan:
     """
     options, stream, destination = one.options, one.stream, one.destination
     kept = system.read_names(destination, one.target, stream.source_object)
-    given = {name: each.column for name, each in kept.fields.items()} if kept.naming == options.schema_naming else {}
-    chosen = select(stream, options, options.primary_key, given)
+    current = destination.describe(one.target)
+    naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
+    given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
+    chosen = select(stream, replace_fields(options, schema_naming=naming), options.primary_key, given)
     if chosen.strategy not in destination.capabilities.strategies:
         raise ConfigurationError(f"the destination cannot {chosen.strategy}")
-    current = destination.describe(one.target)
     before = system.read_state(destination, one.target)
     rewrite = options.full_refresh or chosen.strategy is WriteStrategy.REPLACE
     _check_same_source(one, before, current, rewrite=rewrite)
@@ -78,7 +79,7 @@ def make_plan(one: Run) -> Plan:
         current,
         stream,
         [column.name for column in chosen.columns],
-        options.schema_naming,
+        naming,
         rewrite=rewrite,
         note=one.note,
     )

@@ -63,6 +63,7 @@ class Comparison:
         loaded_at: stamped on rows that are marked as deleted.
         quarantine: rows that the target lacks because they cannot be had.
         guard: told of rows before they are marked or removed.
+        staging: where rows of the target are staged; keys are, beside it.
         read_rows: reads rows of these keys (all rows if None) and merges them into the target.
     """
 
@@ -75,6 +76,7 @@ class Comparison:
     loaded_at: datetime
     quarantine: Quarantine
     guard: DeletionGuard
+    staging: TableRef
     read_rows: Callable[[tuple[str, ...] | None], None]
 
     def live(self) -> exp.Expr:
@@ -192,7 +194,7 @@ def _sweep(both: Comparison) -> tuple[int, int]:
 
 
 def _ids_table(both: Comparison) -> TableRef:
-    return TableRef(both.target.ref.schema, f"_ingestr_ids_{both.target.ref.name}")
+    return TableRef(both.staging.schema, f"{both.staging.name}_ids")
 
 
 def _mark_deleted(both: Comparison, ids: exp.Query, what: str) -> int:

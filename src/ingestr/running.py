@@ -58,7 +58,10 @@ class Run:
     @property
     def staging(self) -> TableRef:
         """Where rows wait until they are all there."""
-        return TableRef(self.target.schema, f"_ingestr_staging_{self.target.name}")
+        dataset, target = self.options.staging_dataset, self.target
+        if dataset is None:
+            return TableRef(target.schema, f"_ingestr_staging_{target.name}")
+        return TableRef(dataset, f"_ingestr_staging_{target.schema}_{target.name}")
 
     def note(self, text: str) -> None:
         """Tell the user something, now and in the result."""

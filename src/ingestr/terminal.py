@@ -1,5 +1,7 @@
 """The process around a command: signals, streams that are closed or full, the log, and how all of it ends."""
 
+import errno
+import io
 import logging
 import os
 import signal
@@ -11,13 +13,31 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
+from ingestr.core.wording import printable
 from ingestr.errors import IngestrError, one_line
 
 EXIT_UNWRITTEN = 1
+EXIT_INSTALLATION = 2
+EXIT_SYSTEM = 5
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
+# What a user can do about what the system refuses.
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk: the quota is used up",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EACCES: "this user may not do that there: change the permissions, or choose another folder",
+    errno.EPERM: "this user may not do that there: change the permissions, or choose another folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --extract-parallelism",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ENOMEM: "lower --page-size or --extract-parallelism, or give the process more memory",
+    errno.EAGAIN: "raise the limits of threads and memory (ulimit -u, ulimit -v), or lower --extract-parallelism",
+}
+_REINSTALL = "install ingestr again, or give the process more memory"
+
 log = logging.getLogger("ingestr")
+_endings: list[Callable[[str, int], None]] = []
 
 
 def guarded(action: Callable[[], None], *, debug: bool) -> None:
@@ -31,15 +51,36 @@ def guarded(action: Callable[[], None], *, debug: bool) -> None:
         fail("interrupted; the destination is as it was", None, EXIT_INTERRUPTED)
     except Exception as error:
         if debug:
-            with suppress(OSError):
-                traceback.print_exc()
-        hint = "please report it" + ("" if debug else "; --debug shows where it happened")
-        fail(f"a bug in ingestr: {type(error).__name__}: {error}", hint, EXIT_BUG)
+            with suppress(OSError, ValueError):
+                tell("".join(traceback.format_exception(error)).rstrip())
+        fail(*explain(error, debug=debug))
+
+
+def explain(error: Exception, *, debug: bool) -> tuple[str, str | None, int]:
+    """Message, hint and exit code of an error that is not ours: the machine's, the installation's, or a bug."""
+    if isinstance(error, MemoryError):
+        return "the system refused: no memory is left", _REMEDIES[errno.ENOMEM], EXIT_SYSTEM
+    if isinstance(error, OSError):
+        return f"the system refused: {error}", _REMEDIES.get(error.errno or 0), EXIT_SYSTEM
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return f"the system refused: {error}", _REMEDIES[errno.EAGAIN], EXIT_SYSTEM
+    if isinstance(error, ImportError):
+        return f"a part of the installation cannot be loaded: {error}", _REINSTALL, EXIT_INSTALLATION
+    hint = "please report it" + ("" if debug else "; --debug shows where it happened")
+    return f"a bug in ingestr: {type(error).__name__}: {error}", hint, EXIT_BUG
+
+
+def at_failure(ending: Callable[[str, int], None]) -> None:
+    """Let somebody be told of the error and the exit code before a failed process ends."""
+    _endings.append(ending)
 
 
 def fail(message: str, hint: str | None, code: int) -> NoReturn:
     """Say what is wrong, and end."""
-    tell(f"error: {one_line(message)}" + (f"\nhint: {one_line(hint)}" if hint else ""))
+    message = one_line(message)
+    tell(f"error: {message}" + (f"\nhint: {one_line(hint)}" if hint else ""))
+    for ending in _endings:
+        ending(message, code)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -48,21 +89,23 @@ def fail(message: str, hint: str | None, code: int) -> NoReturn:
 
 
 def tell(text: str) -> None:
-    """Write a line to stderr, if anybody reads there."""
+    """Write a line to stderr, if anybody reads there; what a server sent does not steer the terminal."""
     with suppress(OSError, ValueError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()
 
 
 def print_out(text: str) -> None:
-    """Write a line to stdout; raises OSError where that cannot be done."""
-    sys.stdout.write(text + "\n")
+    """Write a line to stdout, as ``tell`` does; raises OSError where that cannot be done."""
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 
 def interruptible() -> None:
-    """From now on the first Ctrl-C or SIGTERM is a KeyboardInterrupt, so that what is open is closed."""
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    """From now on the first Ctrl-C, SIGTERM or SIGHUP is a KeyboardInterrupt, so that what is open is closed."""
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What is ignored stays so: nohup does that, and a shell for what it runs in the background.
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         # Whatever passes signals on may send several: the second would break into the closing.
@@ -75,10 +118,17 @@ def interruptible() -> None:
 
 
 def open_streams() -> None:
-    """Give closed standard streams a place to go: the next file opened would get their number, and their text."""
+    """Give closed standard streams a place to go, and every character a spelling.
+
+    The next file opened would get the number of a closed stream, and its text. A name that the stream's encoding lacks
+    is written with escapes: a load that is done must not end as a failure because its result cannot be spelled.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def close_streams() -> None:

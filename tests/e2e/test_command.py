@@ -1,11 +1,13 @@
 """The command line as a user meets it: output, exit codes, secrets, Ctrl-C and kill."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -123,11 +125,63 @@ def test_json_progress_is_json_lines(shared_org: SimulatedOrg, database: Path) -
     """--progress json gives one JSON object a line, the result last."""
     done = command(*arguments(shared_org, database), "--progress", "json", cwd=database.parent)
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[0]["event"] == "phase"
-    assert events[-1]["event"] == "result"
-    assert events[-1]["rows_read"] == shared_org.count("Account", deleted=True)
-    assert events[-1]["api_calls"] == 4
-    assert events[-1]["rows_in_source"] == events[-1]["rows_in_destination"] == shared_org.count("Account")
+    assert events[0] == {"event": "start", "source_table": "account", "dest_table": "public.t"}
+    assert {"phase", "log", "progress"} <= {event["event"] for event in events}
+    *_, result, end = events
+    count = shared_org.count("Account", deleted=True)
+    assert result["event"] == "result"
+    assert result["rows_read"] == count
+    assert result["api_calls"] == 4
+    assert result["rows_in_source"] == result["rows_in_destination"] == shared_org.count("Account")
+    assert (end["event"], end["status"], end["error"], end["exit_code"]) == ("end", "success", None, 0)
+    assert (end["rows"], end["batches"] > 0, end["duration_sec"] > 0) == (count, True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["--progress", "json", "--nonsense"], 2, "no such option: --nonsense"),
+        (["--progress=json", "--page-size", "0"], 2, "--page-size must be at least 1, not 0"),
+        (["--progress", "json", "--source-table", "acount"], 2, "unknown table 'acount'"),
+    ],
+)
+def test_json_progress_ends_after_every_error(
+    shared_org: SimulatedOrg, database: Path, words: list[str], code: int, error: str
+) -> None:
+    """Whatever goes wrong, the last line is the one end, and says what."""
+    done = command(*arguments(shared_org, database), *words, cwd=database.parent)
+    assert done.returncode == code, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event for event in events if event["event"] == "end"] == events[-1:]
+    assert (events[-1]["status"], events[-1]["rows"], events[-1]["exit_code"]) == ("failed", 0, code)
+    assert events[-1]["error"].startswith(error)
+    assert f"error: {error}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["INGESTR_MASK", "INGESTR_MSAK"])
+def test_a_variable_that_asks_for_a_mask_loads_nothing_in_clear(org: SimulatedOrg, database: Path, name: str) -> None:
+    """What cannot be masked yet is refused before any call, however the variable is spelled."""
+    done = command(*arguments(org, database), cwd=database.parent, **{name: "phone:hash"})
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert org.requests == []
+    assert not database.exists()
+
+
+def test_what_a_scheduler_passes_is_taken(shared_org: SimulatedOrg, database: Path) -> None:
+    """Intervals beside --full-refresh, flags with words, options that do nothing here, variables of others: exit 0."""
+    done = command(
+        *arguments(shared_org, database), "--full-refresh=true", "--interval-start", "2024-01-01 00:00:00+0000",
+        "--interval-end=2024-02-01T00:00:00.000Z", "--yes", "--debug=false", "--progress", "log", "--batch-size", "1",
+        "--staging-bucket", "gs://bucket", "--incremental-strategy", "none", "--schema-naming", "snake_case",
+        cwd=database.parent, INGESTR_DISABLE_TELEMETRY="true", INGESTR_DUCKDB_X="y", INGESTR_DEBUG="true", DEBUG="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("warning: "), "it is said before anything is done"
+    assert "warning: --full-refresh reads everything: the interval is ignored\n" in done.stderr
+    assert "warning: --staging-bucket does nothing for this destination\n" in done.stderr
+    assert "SELECT" not in done.stderr
+    assert_same(loaded(database), expected(shared_org, "Account", deleted=True))
 
 
 def test_everything_can_come_from_the_environment(shared_org: SimulatedOrg, database: Path) -> None:
@@ -163,8 +217,10 @@ BAD_INPUT = [
     (["--incremental-key", "phone"], 2, "of type phone"),
     (["--interval-start", "soon"], 2, "not a date"),
     (["--interval-start", "2024-02-01", "--interval-end", "2024-01-01"], 2, "is after"),
-    (["--full-refresh", "--interval-start", "2024-02-01"], 2, "would drop"),
-    (["--dest-uri", "duckdb:///no/such/folder/sf.db"], 5, "does not exist"),
+    (["--full-refresh", "--sql-limit", "5"], 2, "would drop"),
+    (["--mask", "phone:hash"], 2, "--mask is refused"),
+    (["--pipelines-dir", "~no-such-user"], 2, "--pipelines-dir"),
+    (["--dest-uri", "duckdb:////dev/null/folder/sf.db"], 5, "is not a folder"),
     (["--dest-uri", "duckdb:///:memory:"], 2, "gone when the command ends"),
     (["--page-size", "0"], 2, "at least 1"),
     (["--page-size", "many"], 2, "--page-size"),
@@ -182,14 +238,7 @@ BAD_INPUT = [
     (["--source-uri", "salesforce://?access_token=S3CRET&domain=http://acme.my"], 2, "https://acme.my.salesforce.com"),
     (["--source-uri", "access_token=S3CRET&domain=https://acme.my"], 2, "no scheme"),
     (["--source-uri", "salesforce://?access_token=a&S3CRET=b&domain=login"], 2, "1 unknown parameter\n"),
-    *(
-        (["--" + option, "salesforce://?access_token=S3CRET&domain=login"], 2, f"--{option} holds a URI")
-        for option in (
-            "source-table", "dest-table", "interval-start", "interval-end", "incremental-key", "primary-key",
-            "sql-exclude-columns", "schema-naming", "deletes", "schema-contract", "api-budget", "pipelines-dir",
-            "progress",
-        )
-    ),
+    (["--dest-table", "salesforce://?access_token=S3CRET&domain=login"], 2, "--dest-table holds a URI"),
     (["--page-size", "salesforce://S3CRET"], 2, "--page-size"),
     (["salesforce://S3CRET"], 2, "1 argument without an option before it"),
     (["S3CRET", "S3CRET"], 2, "2 arguments without an option before it"),
@@ -236,47 +285,61 @@ def test_debug_shows_no_secret(org: SimulatedOrg, database: Path, login: str) ->
     assert "00D" + "" not in re.sub(r"Account/|00D\w{12}\b(?!!)", "", done.stderr) or "!" not in done.stderr
 
 
-def start_slow(org: SimulatedOrg, database: Path) -> "subprocess.Popen[str]":
-    """A run that hangs on its third result page."""
+def start_slow(org: SimulatedOrg, database: Path, *extra: str) -> "subprocess.Popen[str]":
+    """A run that hangs on its third result page, and has kept another."""
     org.page_rows = 10
     claim_huge(org, "Lead", times=None)
-    org.faults.add(Fault(method="GET", path=r"/results", skip=2, times=1, delay=20))
-    return start(org, database, until="/results$")
-
-
-def start(org: SimulatedOrg, database: Path, *, until: str) -> "subprocess.Popen[str]":
-    """A run of which the org has seen a request."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ingestr", *arguments(org, database, "lead")],
-        cwd=database.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not [r for r in org.requests if re.search(until, r.path)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.3)
+    org.faults.add(Fault(method="GET", path=r"/results", skip=2, times=1, delay=3_600))
+    known = kept_pages()
+    process = start(org, database, *extra, until="/results$")
+    wait_until(process, lambda: bool(kept_pages() - known))
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def kept_pages() -> set[Path]:
+    """The pages of broken-off runs."""
+    return set(Path(os.environ["XDG_CACHE_HOME"]).rglob("*.page"))
+
+
+def wait_until(process: "subprocess.Popen[str]", reached: Callable[[], bool]) -> None:
+    """Wait while a run goes on until it is where it should be."""
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def start(org: SimulatedOrg, database: Path, *extra: str, until: str) -> "subprocess.Popen[str]":
+    """A run of which the org has seen a request."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ingestr", *arguments(org, database, "lead"), *extra],
+        cwd=database.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(process, lambda: any(re.search(until, each.path) for each in list(org.requests)))
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_the_target_as_it_was(org: SimulatedOrg, database: Path, number: signal.Signals) -> None:
     """Ctrl-C in the middle: exit 130 within moments, the old table; the next run goes on, and leaves no job."""
     assert command(*arguments(org, database, "lead"), cwd=database.parent).returncode == 0
     before = loaded(database)
-    process = start_slow(org, database)
-    began = time.monotonic()
+    process = start_slow(org, database, "--progress", "json")
     # Whatever passes signals on may send several.
     for _ in range(3):
         process.send_signal(number)
         time.sleep(0.01)
+    # The page that hangs would take an hour.
     out, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 10
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert out == ""
-    assert re.search(r"complete pages of Lead are kept: the next run goes on from there", err)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event for event in events if event["event"] == "end"] == events[-1:]
+    assert events[-1]["error"] == "interrupted; the destination is as it was"
+    [kept] = [event["text"] for event in events if event["event"] == "note" and "kept" in event["text"]]
+    assert re.search(r"complete pages of Lead are kept: the next run goes on from there", kept)
     assert loaded(database).equals(before)
     [job] = org.live_jobs
     org.faults.clear()
@@ -314,6 +377,8 @@ def test_a_killed_run_is_followed_by_a_good_one(org: SimulatedOrg, database: Pat
     assert loaded(database).equals(before)
     org.faults.clear()
     org.insert("Lead", [{"LastName": "After", "Company": "the crash"}])
+    # A run leaves the current second to the next one.
+    org.clock.advance(5)
     done = command(*arguments(org, database, "lead"), cwd=database.parent)
     assert done.returncode == 0, done.stderr
     assert_same(loaded(database), expected(org, "Lead", deleted=False))

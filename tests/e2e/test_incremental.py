@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from ingestr.errors import ConfigurationError, UnknownNameError
 from ingestr.simulator import SimulatedOrg
-from support import assert_same, expected, ingest, loaded, query
+from support import assert_same, expected, ingest, loaded, query, table_names
 
 
 def later(org: SimulatedOrg, seconds: float = 60) -> None:
@@ -180,6 +181,39 @@ def test_names_do_not_change_when_the_naming_does(org: SimulatedOrg, database: P
     ingest(org, "account", database)
     with pytest.raises(ConfigurationError, match="column names"):
         ingest(org, "account", database, schema_naming="direct")
+
+
+def test_names_are_as_the_target_has_them(org: SimulatedOrg, database: Path) -> None:
+    """Without a naming the one of the table holds: that of its first load, or that of the columns of somebody else."""
+    ingest(org, "account", database, schema_naming="direct")
+    later(org)
+    ingest(org, "account", database)
+    assert_same(loaded(database, key="Id"), expected(org, "Account", deleted=True, naming="direct"))
+    query_and_write(database, "CREATE TABLE public.u(Id VARCHAR, AccountNumber VARCHAR)")
+    ingest(org, "account", database, dest_table="public.u")
+    assert {"AccountNumber", "BillingCity"} <= set(loaded(database, "public.u", key="Id").column_names)
+    query_and_write(database, "CREATE TABLE public.v(id VARCHAR, account_number VARCHAR)")
+    ingest(org, "account", database, dest_table="public.v")
+    assert "billing_city" in loaded(database, "public.v").column_names
+
+
+@pytest.mark.parametrize("table", ["account", "contact"])
+def test_staging_tables_lie_where_the_user_says(org: SimulatedOrg, database: Path, table: str) -> None:
+    """--staging-dataset keeps the target's schema free of them, whatever the strategy, and leaves nothing there."""
+    for _ in range(2):
+        ingest(org, table, database, staging_dataset="waiting")
+        later(org, 3600)
+        org.purge(table.capitalize(), org.table(table.capitalize()).column("Id").to_pylist()[:1])
+    ingest(org, table, database, staging_dataset="waiting")
+    live = query(database, "SELECT count(*) AS n FROM public.t WHERE NOT is_deleted").to_pylist()
+    assert live == [{"n": org.count(table.capitalize())}]
+    assert [name for name in table_names(database) if name.startswith("waiting")] == []
+
+
+def query_and_write(database: Path, sql: str) -> None:
+    """Run a statement as the table's owner would."""
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(sql)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from support import assert_same, expected, loaded, source_uri
+from support import assert_same, expected, loaded, query, source_uri
 
 RUN = '"$PYTHON" -m ingestr ingest --source-table account --dest-uri duckdb:///sf.db --dest-table public.t'
 
@@ -60,6 +60,25 @@ def test_output_that_cannot_be_written_is_said(shared_org: SimulatedOrg, databas
     full = shell(f'"$PYTHON" -m ingestr {words} >/dev/full', shared_org, database)
     assert (full.returncode, full.stderr) == (1, "error: the output cannot be written: No space left on device\n")
     assert shell(f'"$PYTHON" -m ingestr {words} >&-', shared_org, database).returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_an_encoding_lacks_is_escaped(shared_org: SimulatedOrg, database: Path, encoding: str) -> None:
+    """A load is done although its result cannot be spelled; escapes stand for what the encoding lacks."""
+    done = shell(f"export PYTHONIOENCODING={encoding}; {RUN}_\u987e", shared_org, database)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("public.t_\\u987e: ")
+    assert "writing public.t_\\u987e" in done.stderr
+    assert query(database, 'SELECT count(*) AS n FROM public."t_\u987e"')["n"][0].as_py() > 0
+
+
+def test_the_help_is_readable_in_any_encoding(shared_org: SimulatedOrg, database: Path) -> None:
+    """Where the encoding is an old one the small commands say all that they have to say."""
+    locale = "export LC_ALL=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0 PYTHONIOENCODING=latin-1"
+    done = shell(f'{locale}; "$PYTHON" -m ingestr ingest --help; "$PYTHON" -m ingestr ingest', shared_org, database)
+    assert (done.returncode, "--source-uri URI" in done.stdout) == (2, True)
+    assert "\\u2026" in done.stdout
+    assert done.stderr.startswith("error: --dest-uri, --source-table are missing\n")
 
 
 def on_a_terminal(org: SimulatedOrg, database: Path, *extra: str) -> tuple["subprocess.Popen[bytes]", int]:
@@ -114,11 +133,11 @@ def test_a_terminal_that_goes_away_does_not_end_the_load(shared_org: SimulatedOr
 
 
 @pytest.mark.parametrize("module", ["typer", "duckdb", "pyarrow"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_modules_load_ends_quietly(
     shared_org: SimulatedOrg, database: Path, module: str, number: signal.Signals
 ) -> None:
-    """Ctrl-C and SIGTERM in the first moments: exit 130, one line, no traceback."""
+    """Ctrl-C and a terminal that is closed in the first moments: exit 130, one line, no traceback."""
     folder = database.parent / "modules"
     folder.mkdir()
     (folder / f"{module}.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")

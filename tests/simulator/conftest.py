@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENTLY, Talk
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,12 @@ def own() -> Iterator[SimulatedOrg]:
 @pytest.fixture
 def talk(seeded: SimulatedOrg) -> Iterator[Talk]:
     """A logged-in client of the shared org."""
-    with httpx.Client(base_url=seeded.url, timeout=20, verify=CONTEXT) as client:
+    with httpx.Client(base_url=seeded.url, **PATIENTLY) as client:
         yield Talk(seeded, client)
 
 
 @pytest.fixture
 def own_talk(own: SimulatedOrg) -> Iterator[Talk]:
     """A logged-in client of the test's own org."""
-    with httpx.Client(base_url=own.url, timeout=20, verify=CONTEXT) as client:
+    with httpx.Client(base_url=own.url, **PATIENTLY) as client:
         yield Talk(own, client)

@@ -12,6 +12,9 @@ from ingestr.simulator import SimulatedOrg
 VERSION = "66.0"
 # Making one takes longer than a call does, and none of these calls needs it.
 CONTEXT = ssl.create_default_context()
+# Seconds for an answer on a machine that is busy with other things; what waits for ever takes longer.
+PATIENCE = 60
+PATIENTLY: dict[str, Any] = {"verify": CONTEXT, "timeout": PATIENCE}
 
 
 class Talk:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from simulator.talk import Talk
+from simulator.talk import PATIENCE, Talk
 
 
 def test_a_job_answers_as_documented(talk: Talk) -> None:
@@ -215,7 +215,7 @@ def test_bulk_came_with_version_47_and_its_column_order_with_50(talk: Talk) -> N
 
     def at(version: str, method: str, path: str, **options: Any) -> httpx.Response:
         return talk.client.request(
-            method, f"/services/data/v{version}.0{path}", headers=talk.headers, timeout=20, **options
+            method, f"/services/data/v{version}.0{path}", headers=talk.headers, timeout=PATIENCE, **options
         )
 
     body = {"operation": "query", "query": "SELECT Name, Id, AccountNumber FROM Account"}

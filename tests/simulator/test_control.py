@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENTLY, Talk
 
 
 def _do(org: SimulatedOrg, operation: str, **body: Any) -> Any:
-    answer = httpx.post(f"{org.url}/__control__/{operation}", json=body, verify=CONTEXT)
+    answer = httpx.post(f"{org.url}/__control__/{operation}", json=body, **PATIENTLY)
     assert answer.status_code == 200, answer.text
     return answer.json()["result"]
 
@@ -57,12 +57,12 @@ def test_the_schema_is_changed_over_http(own_talk: Talk) -> None:
 def test_faults_are_set_over_http(own_talk: Talk) -> None:
     """A fault is a JSON object; the control interface itself is never hit."""
     url = f"{own_talk.org.url}/__control__/faults"
-    assert httpx.post(url, json={"path": ".", "status": 503, "times": None}, verify=CONTEXT).status_code == 200
+    assert httpx.post(url, json={"path": ".", "status": 503, "times": None}, **PATIENTLY).status_code == 200
     assert own_talk.get("/limits").status_code == 503
-    assert [fault["status"] for fault in httpx.get(url, verify=CONTEXT).json()] == [503]
-    httpx.delete(url, verify=CONTEXT)
+    assert [fault["status"] for fault in httpx.get(url, **PATIENTLY).json()] == [503]
+    httpx.delete(url, **PATIENTLY)
     assert own_talk.get("/limits").status_code == 200
-    assert httpx.post(url, json={"nonsense": 1}, verify=CONTEXT).status_code == 400
+    assert httpx.post(url, json={"nonsense": 1}, **PATIENTLY).status_code == 400
 
 
 def test_the_org_tells_its_state_and_settings(own_talk: Talk) -> None:
@@ -70,11 +70,11 @@ def test_the_org_tells_its_state_and_settings(own_talk: Talk) -> None:
     org = own_talk.org
     assert _do(org, "settings", page_rows=10, bulk_refuses=["Account"])["page_rows"] == 10
     assert org.bulk_refuses == {"Account"}
-    body = httpx.get(f"{org.url}/__control__", verify=CONTEXT).json()
+    body = httpx.get(f"{org.url}/__control__", **PATIENTLY).json()
     assert body["settings"]["bulk_refuses"] == ["Account"]
     assert body["credentials"]["username"] == org.username
     own_talk.get("/limits")
-    shown = httpx.get(f"{org.url}/__control__/requests", verify=CONTEXT).json()
+    shown = httpx.get(f"{org.url}/__control__/requests", **PATIENTLY).json()
     assert [(each["path"], each["status"]) for each in shown] == [("/services/data/v66.0/limits", 200)]
     token = _do(org, "access_token")
     assert org.sessions.known(token)
@@ -88,8 +88,8 @@ def test_the_org_tells_its_state_and_settings(own_talk: Talk) -> None:
 )
 def test_mistakes_are_told(own: SimulatedOrg, operation: str, body: dict[str, Any]) -> None:
     """400 with what was wrong; an unknown operation is 404."""
-    assert httpx.post(f"{own.url}/__control__/{operation}", json=body, verify=CONTEXT).status_code == 400
-    assert httpx.post(f"{own.url}/__control__/nonsense", json={}, verify=CONTEXT).status_code == 404
+    assert httpx.post(f"{own.url}/__control__/{operation}", json=body, **PATIENTLY).status_code == 400
+    assert httpx.post(f"{own.url}/__control__/nonsense", json={}, **PATIENTLY).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_mistake_changes_nothing(own_talk: Talk, operation: str, body: dict[st
     """400 with what was wrong, and the org is as it was."""
     before = own_talk.fields("Account")
     rows = own_talk.org.table("Account", deleted=True)
-    answer = httpx.post(f"{own_talk.org.url}/__control__/{operation}", json=body, verify=CONTEXT)
+    answer = httpx.post(f"{own_talk.org.url}/__control__/{operation}", json=body, **PATIENTLY)
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "CONTROL"), answer.text
     assert own_talk.fields("Account") == before
     assert own_talk.org.table("Account", deleted=True) == rows
@@ -137,7 +137,7 @@ def test_times_without_a_zone_are_utc(own_talk: Talk) -> None:
         org.add_field("Account", "New__c", "string")
         url = f"{org.url}/services/data/v66.0/sobjects"
         headers = {"Authorization": f"Bearer {org.access_token()}"}
-        assert httpx.get(url, headers=headers, verify=CONTEXT).status_code == 200
+        assert httpx.get(url, headers=headers, **PATIENTLY).status_code == 200
 
 
 def test_an_object_without_a_prefix_gets_one_of_its_own(own: SimulatedOrg) -> None:
@@ -169,9 +169,9 @@ def test_waiting_requests_hold_up_nobody(own: SimulatedOrg) -> None:
     with ExitStack() as stack:
         for _ in range(100):
             waiting = stack.enter_context(socket.create_connection(("127.0.0.1", own.port)))
-            waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: org\r\n\r\n")
+            waiting.sendall(b"GET /services/data/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         _do(own, "settings", latency=0)
-        assert httpx.get(f"{own.url}/services/data/", verify=CONTEXT).status_code == 200
+        assert httpx.get(f"{own.url}/services/data/", **PATIENTLY).status_code == 200
 
 
 def _timed(talk: Talk, path: str) -> tuple[httpx.Response, float]:
@@ -181,7 +181,7 @@ def _timed(talk: Talk, path: str) -> tuple[httpx.Response, float]:
 
 def test_the_control_interface_costs_no_api_calls(own: SimulatedOrg) -> None:
     """It is no part of the platform."""
-    httpx.get(f"{own.url}/__control__", verify=CONTEXT)
+    httpx.get(f"{own.url}/__control__", **PATIENTLY)
     assert (own.api_calls, own.requests) == (0, [])
 
 
@@ -203,7 +203,7 @@ def test_the_command_serves_until_interrupted(ending: str, tmp_path: Path) -> No
             "username and password",
             "client credentials",
         ]
-        assert httpx.get(f"{url}/services/data/", verify=CONTEXT).status_code == 200
+        assert httpx.get(f"{url}/services/data/", **PATIENTLY).status_code == 200
         process.send_signal(signal.Signals[ending])
         assert process.stderr.read() == "stopped\n"
     assert process.returncode == 0

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ingestr.simulator import Fault, SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENTLY, Talk
 
 
 def test_a_status_and_a_body_instead_of_the_answer(own_talk: Talk) -> None:
@@ -139,7 +139,7 @@ def test_ten_clients_at_once(own: SimulatedOrg) -> None:
     """Answers do not mix while rows are added at the same time."""
 
     def read(number: int) -> set[str]:
-        with httpx.Client(base_url=own.url, timeout=30, verify=CONTEXT) as client:
+        with httpx.Client(base_url=own.url, **PATIENTLY) as client:
             talk = Talk(own, client)
             if number % 2:
                 return {record["Id"][:3] for record in talk.query("SELECT Id, Owner.Name FROM Account")}

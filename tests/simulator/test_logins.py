@@ -1,13 +1,14 @@
 """Logging in: OAuth grants, SOAP login, sessions and their end."""
 
 import base64
+import ssl
 from xml.sax.saxutils import escape
 
 import httpx
 import pytest
 
 from ingestr.simulator import SimulatedOrg
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENCE, PATIENTLY, Talk
 
 TOKEN = "/services/oauth2/token"
 
@@ -17,7 +18,7 @@ def _client(org: SimulatedOrg) -> dict[str, str]:
 
 
 def _post(org: SimulatedOrg, **form: str) -> httpx.Response:
-    return httpx.post(org.url + TOKEN, data=form, verify=CONTEXT)
+    return httpx.post(org.url + TOKEN, data=form, **PATIENTLY)
 
 
 def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Response:
@@ -28,7 +29,7 @@ def _soap(org: SimulatedOrg, password: str, version: str = "64.0") -> httpx.Resp
         "</urn:login></env:Body></env:Envelope>"
     )
     headers = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": "login"}
-    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers, verify=CONTEXT)
+    return httpx.post(f"{org.url}/services/Soap/u/{version}", content=body.encode(), headers=headers, **PATIENTLY)
 
 
 def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
@@ -41,14 +42,14 @@ def test_client_credentials_open_a_session(seeded: SimulatedOrg) -> None:
     assert body["issued_at"].isdigit()
     assert not {"expires_in", "refresh_token"} & body.keys()
     headers = {"Authorization": f"Bearer {body['access_token']}"}
-    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers, verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v66.0/", headers=headers, **PATIENTLY).status_code == 200
 
 
 def test_basic_authorization_names_the_client_too(seeded: SimulatedOrg) -> None:
     """Client id and secret may come in a Basic header instead of the body."""
     pair = base64.b64encode(f"{seeded.client_id}:{seeded.client_secret}".encode()).decode()
     headers = {"Authorization": f"Basic {pair}"}
-    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers, verify=CONTEXT)
+    answer = httpx.post(seeded.url + TOKEN, data={"grant_type": "client_credentials"}, headers=headers, **PATIENTLY)
     assert answer.status_code == 200
 
 
@@ -101,7 +102,7 @@ def test_soap_login_gives_a_session_and_the_server(seeded: SimulatedOrg) -> None
     assert f"<serverUrl>{seeded.url}/services/Soap/u/64.0/00D" in answer.text
     session = answer.text.partition("<sessionId>")[2].partition("</sessionId>")[0]
     headers = {"Authorization": f"Bearer {session}"}
-    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers, verify=CONTEXT).status_code == 200
+    assert httpx.get(f"{seeded.url}/services/data/v64.0/limits", headers=headers, **PATIENTLY).status_code == 200
 
 
 def test_soap_login_with_a_wrong_password_is_a_fault(seeded: SimulatedOrg) -> None:
@@ -147,20 +148,27 @@ def test_the_first_token_is_the_same_for_the_same_seed() -> None:
 
 def test_userinfo_refuses_in_plain_text(seeded: SimulatedOrg) -> None:
     """userinfo answers a bad token with 403 and bare text, unlike the REST API."""
-    answer = httpx.get(f"{seeded.url}/services/oauth2/userinfo", headers={"Authorization": "Bearer x"}, verify=CONTEXT)
+    answer = httpx.get(
+        f"{seeded.url}/services/oauth2/userinfo",
+        headers={"Authorization": "Bearer x"},
+        **PATIENTLY,
+    )
     assert (answer.status_code, answer.text) == (403, "Bad_OAuth_Token")
 
 
-@pytest.mark.parametrize("host", ["login.salesforce.com", "test.salesforce.com:443"])
-def test_client_credentials_want_the_orgs_own_domain(seeded: SimulatedOrg, host: str) -> None:
+def test_client_credentials_want_the_orgs_own_domain() -> None:
     """On the hosts where all orgs log in the grant is not supported; a password is."""
-    form = {"grant_type": "client_credentials", **_client(seeded)}
-    answer = httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT)
-    expected = {"error": "invalid_grant", "error_description": "request not supported on this domain"}
-    assert (answer.status_code, answer.json()) == (400, expected)
-    form |= {"grant_type": "password", "username": seeded.username}
-    form["password"] = seeded.password + seeded.security_token
-    assert httpx.post(seeded.url + TOKEN, data=form, headers={"Host": host}, verify=CONTEXT).status_code == 200
+    with SimulatedOrg(rows=0, tls=True) as org:
+        trusting = ssl.create_default_context(cafile=org.ca_file)
+        with httpx.Client(base_url=org.url, verify=trusting, timeout=PATIENCE) as client:
+            for host in ("login.salesforce.com", "test.salesforce.com:443"):
+                form = {"grant_type": "client_credentials", **_client(org)}
+                answer = client.post(TOKEN, data=form, headers={"Host": host})
+                expected = {"error": "invalid_grant", "error_description": "request not supported on this domain"}
+                assert (answer.status_code, answer.json()) == (400, expected)
+                form |= {"grant_type": "password", "username": org.username}
+                form["password"] = org.password + org.security_token
+                assert client.post(TOKEN, data=form, headers={"Host": host}).status_code == 200
 
 
 def test_a_new_refresh_token_is_new(own: SimulatedOrg) -> None:

@@ -149,6 +149,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_simple_salesforce_reads_the_right_rows(behind_proxy: SimulatedOrg, tmp_path: Path) -> None:
     """Password login, REST over pages, Bulk 2.0 by locators and Bulk 1.0 bring every row with its values."""
     python = python_client("simple-salesforce", SIMPLE_SALESFORCE) / "python"
@@ -212,6 +213,7 @@ const httpProxy = HTTPS_PROXY;
 """
 
 
+@pytest.mark.slow
 def test_jsforce_reads_the_right_rows(behind_proxy: SimulatedOrg, tmp_path: Path) -> None:
     """SOAP login, client credentials, REST with autoFetch and both Bulk APIs bring every row with its values."""
     node, packages = node_client("jsforce", JSFORCE)
@@ -311,7 +313,7 @@ ACCOUNT = [
 ]
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "name", "fields", "options"),
     [
@@ -330,7 +332,7 @@ def test_the_old_release_loads_the_right_rows(
     assert_rows(old_release.rows(fields), truth, from_old_release)
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 def test_the_old_release_merges_what_changed(old_release: OldRelease) -> None:
     """Its second run asks for accounts after the last it saw, by a time with six decimals, and merges them by Id."""
     org, options = old_release.org, ("--primary-key", "Id")
@@ -344,7 +346,7 @@ def test_the_old_release_merges_what_changed(old_release: OldRelease) -> None:
     assert_rows(old_release.rows(fields), org.table("Account", deleted=True).select(fields), from_old_release)
 
 
-@pytest.mark.old_release
+@pytest.mark.slow
 def test_the_old_release_looks_for_a_key_that_no_org_has(old_release: OldRelease) -> None:
     """Left to itself it ends in an error of its own on tables that it merges: it wants `id`, and records have `Id`."""
     command = old_release.command("account")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingestr.simulator import SimulatedOrg
 from ingestr.simulator.ids import checksum, record_id, to_18
 from ingestr.simulator.soql.dates import span
-from simulator.talk import CONTEXT, Talk
+from simulator.talk import PATIENTLY, Talk
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_date_words_follow_the_orgs_clock(own: SimulatedOrg) -> None:
 
     own.clock.freeze(datetime(2026, 3, 4, 12, tzinfo=UTC))
     own.insert("Account", [{"Name": "fresh"}])
-    with httpx.Client(base_url=own.url, verify=CONTEXT) as client:
+    with httpx.Client(base_url=own.url, **PATIENTLY) as client:
         talk = Talk(own, client)
         assert len(talk.query("SELECT Id FROM Account WHERE CreatedDate = TODAY")) == 1
         assert len(talk.query("SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS:3")) == 1

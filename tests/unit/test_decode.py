@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
-from ingestr.sources.salesforce import decode
 from ingestr.sources.salesforce.body import check, open_text
 from ingestr.sources.salesforce.decode import decode_csv, decode_csv_in_parts, decode_json, loads_as_text
 from ingestr.sources.salesforce.spool import RawPage
@@ -220,16 +219,12 @@ def _opened(page: bytes) -> BinaryIO:
     ],
     ids=["plain", "integer with a point", "values that do not fit", "a row longer than a block"],
 )
-def test_a_page_in_parts_has_the_rows_of_a_page_at_once(
-    rows: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Block by block, whatever the blocks have to be read as, no row is lost, doubled or changed."""
-    monkeypatch.setattr(decode, "_BLOCK_BYTES", (256,))
-    monkeypatch.setattr(decode, "_LARGE_BLOCK_BYTES", (512, 1 << 20))
+def test_a_page_in_parts_has_the_rows_of_a_page_at_once(rows: list[tuple[str, str, str]]) -> None:
+    """Part by part, and again with larger blocks where a row needs them, no row is lost, doubled or changed."""
     schema = pa.schema([("Id", pa.string()), ("T", pa.string()), ("N", pa.int64())])
     page = _as_csv(rows)
     whole = decode_csv(page, schema, collect=True)
-    parts = list(decode_csv_in_parts(lambda: _opened(page), schema, collect=True))
+    parts = list(decode_csv_in_parts(lambda: _opened(page), schema, collect=True, block_bytes=128))
     assert len(parts) > 2
     assert pa.concat_tables(part.table for part in parts).equals(whole.table)
     assert [each for part in parts for each in part.rejected] == list(whole.rejected)

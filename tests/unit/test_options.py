@@ -1,15 +1,16 @@
 """Options: what people write becomes values, contradictions are refused before any call."""
 
-import inspect
+import tempfile
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import ingestr
-from ingestr import cli
 from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.option_table import OPTIONS, Kind, Option, Status
 from ingestr.options import IngestOptions, default_table, make_options, parse_instant
 
 
@@ -28,8 +29,18 @@ def options(**given: Any) -> IngestOptions:
         "2023-01-31T15:00:00Z",
         "2023-01-31T15:00:00+00:00",
         "2023-01-31T15:00:00+0000",
+        "2023-01-31T15:00:00z",
+        "2023-01-31t15:00:00Z",
+        " 2023-01-31T15:00:00Z ",
         "2023-01-31 15:00:00",
+        "2023-01-31 15:00:00Z",
+        "2023-01-31 15:00:00+0000",
+        "2023-01-31 15:00:00 +00:00",
+        "2023-01-31T15:00:00.000Z",
+        "2023-01-31T15:00:00.000000+0000",
+        "2023-01-31T15:00:00.000000000Z",
         "2023-01-31T16:00:00.000+01:00",
+        "2023-01-31T07:00:00-0800",
     ],
 )
 def test_documented_instants(text: str) -> None:
@@ -75,7 +86,6 @@ def test_what_is_no_date_is_said(text: str) -> None:
     ("given", "message"),
     [
         ({"interval_start": "2023-02-01", "interval_end": "2023-01-01"}, "is after"),
-        ({"full_refresh": True, "interval_start": "2023-02-01"}, "would drop"),
         ({"full_refresh": True, "sql_limit": 5}, "would drop"),
         ({"sql_limit": 0}, "at least 1"),
         ({"page_size": 0}, "at least 1"),
@@ -83,7 +93,8 @@ def test_what_is_no_date_is_said(text: str) -> None:
         ({"schema_naming": "shouting"}, "does not know"),
         ({"progress": "dance"}, "does not know"),
         ({"source_table": " "}, "empty"),
-        ({"source_uri": ""}, "missing"),
+        ({"source_uri": ""}, "^--source-uri is missing$"),
+        ({"source_uri": None, "source_table": "", "dest_uri": None}, "^--source-uri, --dest-uri, --source-table are"),
         ({"source_uri": 5}, "must be a text"),
         ({"source_table": "custom:"}, "lacks the object's API name"),
         ({"source_table": "a.b.c"}, "--source-table 'a.b.c'"),
@@ -98,6 +109,16 @@ def test_what_is_no_date_is_said(text: str) -> None:
         ({"full_refresh": "yes"}, "must be true or false"),
         ({"sql_exclude_columns": 5}, "must be a list of names"),
         ({"primary_key": [5]}, "must be a list of names"),
+        ({"sql_limit": "5_000"}, "must be a whole number, not '5_000'"),
+        ({"api_budget": "5_000"}, "neither a share nor"),
+        ({"api_budget": "0.5"}, "neither a share nor"),
+        ({"staging_dataset": "_ingestr"}, "not the name of a schema"),
+        ({"staging_dataset": "a.b"}, "not the name of a schema"),
+        ({"staging_dataset": " "}, "not the name of a schema"),
+        ({"pipelines_dir": "~no-such-user/pages"}, "a home that nobody has here"),
+        ({"source_table": "acc\0unt"}, "holds bytes that are no text"),
+        ({"dest_uri": "duckdb:///\udcff.db"}, "holds bytes that are no text"),
+        ({"primary_key": ["\udcff"]}, "holds bytes that are no text"),
     ],
 )
 def test_contradictions_are_refused(given: dict[str, Any], message: str) -> None:
@@ -156,31 +177,89 @@ def test_lists_may_be_repeated_or_separated_by_commas() -> None:
     assert options(sql_exclude_columns=["a,b", "c"]).sql_exclude_columns == ("a", "b", "c")
 
 
-def _cli_defaults() -> dict[str, Any]:
-    command: Any = typer.main.get_command(cli.app)
-    parameters = command.commands["ingest"].params
-    return {p.name: p.default for p in parameters if p.name != "help" and not p.hidden}
+def test_full_refresh_ignores_an_interval_and_says_so() -> None:
+    """A scheduler passes an interval on every run: with --full-refresh everything is read, not that alone."""
+    both = options(full_refresh=True, interval_start="2023-02-01", interval_end="2023-02-02")
+    assert (both.interval_start, both.interval_end) == (None, None)
+    assert both.notes == ("--full-refresh reads everything: the interval is ignored",)
+    assert options(full_refresh=False, interval_start="2023-02-01").has_interval
 
 
-def test_python_and_command_line_agree() -> None:
-    """`ingestr.ingest` has the names and defaults of `ingestr ingest`, and reads a documented variable for each."""
-    python = {name: p.default for name, p in inspect.signature(ingestr.ingest).parameters.items()}
-    command = _cli_defaults()
-    assert list(python) == list(command) or set(python) == set(command)
-    empty: tuple[Any, ...] = (None, (), [], inspect.Parameter.empty, False, "")
-    for name, default in python.items():
-        assert default == command[name] or (default in empty and command[name] in empty), name
+def test_options_that_cannot_be_meant_are_not_made() -> None:
+    """Whoever makes options otherwise cannot replace a table by an interval either."""
+    with pytest.raises(ConfigurationError, match="would drop"):
+        replace(options(interval_start="2023-02-01"), full_refresh=True)
 
 
-def test_every_flag_has_its_environment_variable() -> None:
-    """Each flag can be given as INGESTR_ and its name; URIs have the names that ingestr documents too."""
-    command: Any = typer.main.get_command(cli.app)
-    for parameter in command.commands["ingest"].params:
-        if parameter.name == "help" or parameter.hidden:
-            continue
-        names = [parameter.envvar] if isinstance(parameter.envvar, str) else list(parameter.envvar)
-        assert f"INGESTR_{parameter.name.upper()}" in names
-    by_name = {p.name: p for p in command.commands["ingest"].params}
-    assert "SOURCE_URI" in by_name["source_uri"].envvar
-    assert "DESTINATION_URI" in by_name["dest_uri"].envvar
-    assert "INGESTR_DESTINATION_URI" in by_name["dest_uri"].envvar
+@pytest.mark.parametrize(
+    ("written", "naming"),
+    [(None, "auto"), ("auto", "auto"), ("default", "default"), ("snake_case", "default"), ("direct", "direct")],
+)
+def test_every_spelling_of_the_naming(written: str | None, naming: str) -> None:
+    """snake_case is another word for the default."""
+    assert options(schema_naming=written).schema_naming == naming
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.status is Status.REFUSED], ids=lambda o: o.name)
+def test_what_is_refused_is_refused_aloud(option: Option) -> None:
+    """An option that a load cannot honour ends it, with the reason; nothing is loaded without what was asked for."""
+    value: Any = {Kind.FLAG: True, Kind.LIST: ["phone:hash"]}.get(option.kind, "merge")
+    with pytest.raises(ConfigurationError, match=f"^{option.flag} is refused: ") as caught:
+        options(**{option.name: value})
+    assert "phone" not in str(caught.value)
+    harmless = {None, option.default}
+    assert [options(**{option.name: each}).notes for each in harmless] == [()] * len(harmless)
+
+
+def test_a_value_that_is_empty_asks_for_what_is_refused_too() -> None:
+    """--mask "$MASKS" without MASKS does not load in clear."""
+    with pytest.raises(ConfigurationError, match="--mask is refused"):
+        options(mask=[""])
+
+
+def test_what_does_nothing_is_said_where_it_could_be_missed() -> None:
+    """Of options about the destination's files and partitions a line says that they do nothing."""
+    silent = {"yes": True, "loader_file_size": "5", "batch_size": "x", "no_run_id": True, "query_annotations": "gs://x"}
+    told = ["partition_by", "cluster_by", "staging_bucket", "extract_partition_by", "extract_partition_interval"]
+    notes = options(**silent, **dict.fromkeys(told, "gs://bucket")).notes
+    assert notes == tuple(f"--{name.replace('_', '-')} does nothing for this destination" for name in told)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [o for o in OPTIONS if o.status is Status.HONOURED and o.kind not in (Kind.URI, Kind.FLAG, Kind.COUNT)],
+    ids=lambda o: o.name,
+)
+def test_a_uri_in_the_wrong_place_is_not_repeated(option: Option) -> None:
+    """A URI holds secrets: an option that takes none says that it got one, and no more."""
+    uri = "salesforce://?access_token=S3CRET&domain=login"
+    with pytest.raises(ConfigurationError, match=f"^{option.flag} holds a URI$"):
+        options(**{option.name: [uri] if option.kind is Kind.LIST else uri})
+
+
+def test_pages_wait_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache is where the user has it, and a path of it that is not absolute does not count."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert options().spool_folder == Path("/elsewhere/ingestr/pages")
+    for relative in ("cache", r"C:\Users\me", "~/cache", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", relative)
+        assert options().spool_folder == tmp_path / ".cache" / "ingestr" / "pages"
+    assert options(pipelines_dir="~/here").spool_folder == tmp_path / "here" / "pages"
+
+
+@pytest.mark.parametrize("home", ["relative", "~", "out of reach"])
+def test_without_a_home_pages_wait_in_a_folder_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: str
+) -> None:
+    """A service has no home, sudo leaves another's: nobody can have made the folder of the pages before."""
+    if home == "out of reach":
+        # A link to itself is closed to every user, also to one whom no permission keeps out.
+        (tmp_path / "home").symlink_to(tmp_path / "home")
+        home = str(tmp_path / "home")
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    first, second = options().spool_folder, options().spool_folder
+    assert first.parent == second.parent == Path(tempfile.gettempdir())
+    assert first != second
+    assert not first.exists()

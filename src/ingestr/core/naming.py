@@ -10,8 +10,9 @@ from ingestr.errors import ConfigurationError, UnknownNameError
 
 
 class SchemaNaming(StrEnum):
-    """``default`` gives snake_case, ``direct`` keeps the source's spelling."""
+    """``default`` gives snake_case, ``direct`` keeps the source's spelling, ``auto`` is ``default`` for a new table."""
 
+    AUTO = "auto"
     DEFAULT = "default"
     DIRECT = "direct"
 
@@ -35,7 +36,7 @@ def snake_case(name: str) -> str:
 
 def column_name(field: str, naming: SchemaNaming) -> str:
     """The name a field asks for, before collisions are settled."""
-    return snake_case(field) if naming is SchemaNaming.DEFAULT else field
+    return field if naming is SchemaNaming.DIRECT else snake_case(field)
 
 
 class Names:

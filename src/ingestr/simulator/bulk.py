@@ -8,6 +8,7 @@ from typing import Any
 from ingestr.simulator.errors import ApiError
 from ingestr.simulator.faults import Fault
 from ingestr.simulator.jobs import FINISHED, Job
+from ingestr.simulator.numbers import whole
 from ingestr.simulator.rest import base_path, decode_locator, encode_locator, wire_time
 from ingestr.simulator.results import CsvResult
 from ingestr.simulator.soql.translator import Plan, compounds
@@ -229,9 +230,9 @@ def results(org: OrgState, call: Call) -> Answer:
     start, rows = 0, org.page_rows
     locator, most = call.parameter("locator"), call.parameter("maxRecords")
     if most is not None:
-        if not most.isdigit() or int(most) == 0:
+        rows = whole(most) or 0
+        if rows == 0:
             raise ApiError(400, "API_ERROR", "maxRecords must be a number greater than 0")
-        rows = int(most)
     if locator:
         try:
             start, *fixed = decode_locator(locator)

@@ -20,6 +20,8 @@ from ingestr.simulator.state import SETTINGS, OrgState
 from ingestr.simulator.wire import Answer, Call, json_answer
 
 Operation = Callable[[OrgState, dict[str, Any]], Any]
+# More than any setting means, and still a number that every clock and counter takes.
+_MUCH = 10**12
 
 
 def status(org: OrgState, _call: Call) -> Answer:
@@ -33,6 +35,7 @@ def status(org: OrgState, _call: Call) -> Answer:
         "faults": [_shown(fault) for fault in org.faults.pending()],
         "live_jobs": org.live_jobs,
         "api_calls": org.api_calls,
+        "requests_served": org.requests_served,
         "operations": sorted(OPERATIONS),
     }
     return json_answer(body)
@@ -69,7 +72,7 @@ def operate(org: OrgState, call: Call) -> Answer:
         raise ApiError(404, "CONTROL", f"no such operation; there are {', '.join(sorted(OPERATIONS))}")
     try:
         return json_answer({"result": operation(org, call.json())})
-    except (AttributeError, KeyError, TypeError, ValueError, duckdb.Error) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, duckdb.Error) as error:
         raise ApiError(400, "CONTROL", f"{type(error).__name__}: {error}") from None
 
 
@@ -125,13 +128,13 @@ def _checked_setting(org: OrgState, name: str, value: Any) -> Any:
     if name == "query_timeout_rows" and value is None:
         return None
     kind = int if name == "query_timeout_rows" else type(getattr(org, name))
-    if kind is set and isinstance(value, list):
+    if kind is set and isinstance(value, list) and all(isinstance(each, str) for each in value):
         return set(value)
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind or (kind in (int, float) and value < (name in {"page_rows", "rest_rows"})):
+    if type(value) is not kind or (kind in (int, float) and not (name in {"page_rows", "rest_rows"}) <= value < _MUCH):
         raise ValueError(f"{name} cannot be {value!r}")
-    if name == "api_version" and not re.fullmatch(r"\d+\.0", str(value)):
+    if name == "api_version" and not re.fullmatch(r"\d{1,3}\.0", str(value)):
         raise ValueError(f"{name} is written like 67.0")
     return value
 

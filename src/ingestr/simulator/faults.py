@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from types import NoneType
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Faults come as JSON too, so what they are made of is checked.
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -19,13 +23,23 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "headers header_rename json_patch": (Mapping,),
 }
 
+# Within these bounds no pattern takes longer than a third of a second for the longest request that is looked at.
+_LONGEST_PATTERN, _LONGEST_SEARCHED = 200, 16_384
+_COUNTED = re.compile(r"(?<!\\)(?:\\\\)*\{\d")
+# A browser's or a client's patience is shorter by far.
+_LONGEST_DELAY = 86_400
+_MOST_FAULTS = 1_000
+# What HTTP lets a header be (RFC 9110, section 5.5): others would break the connection, and not as the fault means it.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that goes wrong for the requests it matches.
 
     Attributes:
-        path: regular expression, searched in the path with its query string.
+        path: regular expression of RE2's syntax, searched in the path with its query string.
         method: HTTP method, or None for any.
         times: how many requests it hits; None means for ever.
         skip: how many matching requests pass before the first hit.
@@ -71,12 +85,23 @@ class Fault:
     json_patch: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        re.compile(self.path)
+        _check_pattern(self.path)
         for names, kinds in _KINDS.items():
             for name in names.split():
                 value = getattr(self, name)
                 if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                     raise TypeError(f"{name} of a fault cannot be {value!r}")
+        for name, value in self.headers.items():
+            if not (isinstance(value, str) and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+                raise ValueError(f"headers of a fault cannot be {name!r}: {value!r}")
+        for text in (self.body, self.error_message):
+            if isinstance(text, str):
+                # A lone surrogate has no bytes; JSON can hold one.
+                text.encode()
+        if not (math.isfinite(self.delay) and 0 <= self.delay <= _LONGEST_DELAY):
+            raise ValueError(f"delay of a fault is 0 to {_LONGEST_DELAY} seconds, not {self.delay!r}")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise ValueError(f"status of a fault is 200 to 599, not {self.status}")
 
     @property
     def replaces(self) -> bool:
@@ -97,8 +122,15 @@ class Faults:
         self._entries: list[_Entry] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force, after those that are."""
+        """Put a fault in force, after those that are.
+
+        Raises:
+            ValueError: there are too many already.
+        """
         with self._lock:
+            self._entries = [entry for entry in self._entries if entry.left != 0]
+            if len(self._entries) >= _MOST_FAULTS:
+                raise ValueError(f"there are {_MOST_FAULTS} faults in force, and more would slow every request down")
             self._entries.append(_Entry(fault))
 
     def clear(self) -> None:
@@ -121,14 +153,13 @@ class Faults:
 
     def _take(self, method: str, target: str, wanted: Callable[[Fault], bool]) -> Fault | None:
         with self._lock:
-            for entry in self._entries:
-                fault = entry.fault
-                if (
-                    not wanted(fault)
-                    or (fault.method or method).upper() != method
-                    or re.search(fault.path, target) is None
-                ):
-                    continue
+            entries = list(self._entries)
+        for entry in entries:
+            fault = entry.fault
+            if not wanted(fault) or (fault.method or method).upper() != method or not _found(fault.path, target):
+                continue
+            # Searched without the lock, so that a slow pattern holds up nobody.
+            with self._lock:
                 if entry.hit():
                     return fault
         return None
@@ -149,3 +180,26 @@ class _Entry:
         if self.left is not None:
             self.left -= 1
         return True
+
+
+def _check_pattern(pattern: str) -> None:
+    """Let a pattern pass that is searched in a time that grows with the text alone.
+
+    Python's own expressions may take for ever, which a pattern that comes over HTTP must not. RE2, which pyarrow
+    brings, never does, unless counted repetitions make the pattern itself huge.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is too long, repeats by number, or is not written in RE2's syntax.
+    """
+    if not isinstance(pattern, str):
+        raise TypeError(f"path of a fault cannot be {pattern!r}")
+    if len(pattern) > _LONGEST_PATTERN:
+        raise ValueError(f"path of a fault has at most {_LONGEST_PATTERN} characters, not {len(pattern)}")
+    if _COUNTED.search(pattern):
+        raise ValueError(f"path of a fault cannot repeat by number, as {{2}} does: {pattern}")
+    _found(pattern, "")
+
+
+def _found(pattern: str, text: str) -> bool:
+    return bool(pc.match_substring_regex(pa.scalar(text[:_LONGEST_SEARCHED]), pattern=pattern).as_py())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import format_datetime
@@ -58,11 +57,11 @@ class Gate:
     def __init__(self, org: OrgState) -> None:
         self._org = org
 
-    def serve(self, call: Call, resource: Resource | None) -> Sending:
-        """Return what to send for a call."""
-        org = self._org
+    def begin(self, call: Call, resource: Resource | None) -> Fault | None:
+        """Return the fault that hits a call, having done what it does when the call comes in; no delay is waited."""
         if resource is not None and not resource.platform:
-            return self._sending(call, resource, self._answer(call, resource), None)
+            return None
+        org = self._org
         fault = org.faults.take(call.method, call.target)
         if fault is not None:
             if fault.expire_sessions:
@@ -70,11 +69,15 @@ class Gate:
             if fault.vanish:
                 with org.lock:
                     org.jobs.pop(call.parts.get("job", ""), None)
-            if fault.delay:
-                time.sleep(fault.delay)
-            if fault.drop and not fault.served:
-                self._note(call, 0)
-                return Sending(0, [], b"", dropped=True)
+        return fault
+
+    def serve(self, call: Call, resource: Resource | None, fault: Fault | None) -> Sending:
+        """Return what to send for a call that was begun, and is hit by a fault or none."""
+        if resource is not None and not resource.platform:
+            return self._sending(call, resource, self._answer(call, resource), None)
+        if fault is not None and fault.drop and not fault.served:
+            self._note(call, 0)
+            return Sending(0, [], b"", dropped=True)
         skipped = fault is not None and fault.replaces and not fault.served
         answer = Answer() if skipped else self._answer(call, resource)
         if fault is not None:
@@ -103,6 +106,8 @@ class Gate:
         try:
             if resource is None or resource.platform:
                 _check_size(call)
+            else:
+                _check_is_json(call)
             version = call.parts.get("version")
             if version is not None and resource is not None and resource.session:
                 self._check_version(version, resource)
@@ -124,8 +129,7 @@ class Gate:
         except Exception as error:
             # A mistake of ours must not look like a rule of the platform's: tests read `internal_errors`.
             _log.exception("%s %s", call.method, call.target)
-            self._org.internal_errors.append(error)
-            number = len(self._org.internal_errors)
+            number = self._org.note_error(error)
             message = (
                 f"An unexpected error occurred. Please include this ErrorId if you contact support: {number}-1 (1)"
             )
@@ -175,6 +179,16 @@ def _check_size(call: Call) -> None:
         raise ApiError(414, "URI_TOO_LONG", "URI Too Long")
     if call.size > LONGEST_REQUEST:
         raise ApiError(431, "REQUEST_HEADER_FIELDS_TOO_LARGE", "Request Header Fields Too Large")
+
+
+def _check_is_json(call: Call) -> None:
+    """Refuse what a form of a web page can send: a browser asks the server first before it sends JSON for a page."""
+    kind = call.headers.get("content-type", "" if not call.body else "nothing")
+    if kind and kind.partition(";")[0].strip().lower() != "application/json":
+        message = (
+            f"The control interface reads application/json, and this is {kind}: say Content-Type: application/json"
+        )
+        raise ApiError(415, "CONTROL", message)
 
 
 def _merged(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:

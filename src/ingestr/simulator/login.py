@@ -19,6 +19,7 @@ _NO_STORE = {"Cache-Control": "no-cache, no-store", "Pragma": "no-cache", "Expir
 _PARTNER = "{urn:partner.soap.sforce.com}"
 _ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 _BIGGEST_LOGIN = 10 * 1024
+_MOST_FIELDS = 1_000
 # Where orgs of all customers log in; client credentials want the org's own domain.
 _SHARED_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
 SESSION_SECONDS = 7_200
@@ -34,14 +35,24 @@ def token(org: OrgState, call: Call) -> Answer:
     """Answer `POST /services/oauth2/token`."""
     if call.method != "POST":
         return _refused(_RefusalError("invalid_request", "must use HTTP POST"))
-    form = {
-        key: values[-1]
-        for key, values in parse_qs(call.body.decode("utf-8", "replace"), keep_blank_values=True).items()
-    }
     try:
+        form = _form(call)
         return _granted(org, form, _client(call.headers, form), call.headers.get("host", ""))
     except _RefusalError as refusal:
         return _refused(refusal)
+
+
+def _form(call: Call) -> dict[str, str]:
+    """Return the fields of a form.
+
+    Raises:
+        _RefusalError: it is none that a login sends.
+    """
+    try:
+        fields = parse_qs(call.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise _RefusalError("invalid_request", "too many parameters") from None
+    return {key: values[-1] for key, values in fields.items()}
 
 
 def _refused(refusal: _RefusalError) -> Answer:
@@ -100,8 +111,10 @@ def _token_body(org: OrgState, secret: str) -> dict[str, str]:
 
 def revoke(org: OrgState, call: Call) -> Answer:
     """Answer `/services/oauth2/revoke`."""
-    form = parse_qs(call.body.decode("utf-8", "replace"))
-    wanted = (form.get("token") or [call.parameter("token") or ""])[-1]
+    try:
+        wanted = _form(call).get("token") or call.parameter("token") or ""
+    except _RefusalError as refusal:
+        return _refused(refusal)
     if org.sessions.revoke(wanted):
         return Answer(200, b"", None)
     return _refused(_RefusalError("unsupported_token_type", "this token type is not supported"))

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from ingestr.simulator.app import make_app
 from ingestr.simulator.control import make_object
+from ingestr.simulator.origin import LocalPrograms
 from ingestr.simulator.server import Server, listen
 from ingestr.simulator.state import OrgState
-from ingestr.simulator.tunnel import INSTANCE_HOST, Proxy, make_certificates
+from ingestr.simulator.tunnel import INSTANCE_HOST, SUFFIXES, Proxy, make_certificates
 
 
 class SimulatedOrg(OrgState):
@@ -48,14 +49,17 @@ class SimulatedOrg(OrgState):
             raise
         self.port: int = self._socket.getsockname()[1]
         certificates = make_certificates(self.store.folder) if tls or proxy else None
-        self.url = f"{'http' if certificates is None else 'https'}://{host}:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'http' if certificates is None else 'https'}://{shown}:{self.port}"
         self.ca_file = None if certificates is None else str(certificates.ca)
-        self._proxy = Proxy(host, self.port) if proxy else None
+        self._proxy = Proxy(host, self.port, self.patience) if proxy else None
         self.proxy_url = None if self._proxy is None else self._proxy.url
         if proxy:
             # Behind the proxy the org is where every org is.
             self.url = f"https://{INSTANCE_HOST}"
-        self._server = Server(make_app(self), self._socket, certificates)
+        # Only a certificate and a proxy lead names of Salesforce here; without them such a name is a stranger's trick.
+        suffixes = () if certificates is None else SUFFIXES
+        self._server = Server(LocalPrograms(make_app(self), host, suffixes), self._socket, self.patience, certificates)
 
     def __enter__(self) -> Self:
         self._server.start()

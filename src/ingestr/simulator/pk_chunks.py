@@ -8,6 +8,7 @@ from typing import Any
 from ingestr.simulator.errors import ApiError
 from ingestr.simulator.ids import to_18
 from ingestr.simulator.model import SObject
+from ingestr.simulator.numbers import whole
 from ingestr.simulator.soql import rules
 from ingestr.simulator.soql.tree import Select
 from ingestr.simulator.store import Store, quote
@@ -40,7 +41,8 @@ def read_header(header: str | None, owner: SObject, store: Store) -> Chunking | 
         raise ApiError(400, "InvalidJob", f"Entity '{owner.name}' is not supported to use PKChunking")
     given = {} if text.upper() == "TRUE" else _options(text)
     size = given.get("chunksize", str(_DEFAULT_SIZE))
-    if not size.isdigit() or not 0 < int(size) <= _BIGGEST_SIZE:
+    rows = whole(size) or 0
+    if not 0 < rows <= _BIGGEST_SIZE:
         raise ApiError(400, "InvalidJob", f"Invalid chunkSize: {size}; it is at most {_BIGGEST_SIZE}")
     start = to_18(given["startrow"]) if "startrow" in given else None
     if "startrow" in given and start is None:
@@ -49,7 +51,7 @@ def read_header(header: str | None, owner: SObject, store: Store) -> Chunking | 
     field = "Id" if parent is owner else _way_to(owner, parent)
     if parent is None or field is None:
         raise ApiError(400, "InvalidJob", f"Invalid parent: {given.get('parent')}")
-    return Chunking(field, parent, int(size), start)
+    return Chunking(field, parent, rows, start)
 
 
 def _options(text: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from ingestr.simulator.describe import child_relationship_name, describe_global,
 from ingestr.simulator.errors import ApiError, pointed_at
 from ingestr.simulator.ids import to_18
 from ingestr.simulator.model import Field, SObject
+from ingestr.simulator.numbers import whole
 from ingestr.simulator.results import JsonResult
 from ingestr.simulator.soql.translator import Plan, Translator
 from ingestr.simulator.soql.tree import Select
@@ -224,9 +225,10 @@ def query_more(org: OrgState, call: Call) -> Answer:
     """Answer `GET …/query/{locator}`."""
     key, _, offset = call.parts["locator"].rpartition("-")
     cursor = org.find_cursor(key)
-    if cursor is None or not offset.isdigit():
+    start = whole(offset)
+    if cursor is None or start is None:
         raise ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
-    return _page(org, call, key, cursor, int(offset))
+    return _page(org, call, key, cursor, start)
 
 
 def _page(org: OrgState, call: Call, key: str, cursor: Cursor, start: int) -> Answer:
@@ -245,8 +247,9 @@ def _batch_size(org: OrgState, call: Call, plan: Plan) -> int:
     rows = min(org.rest_rows, _BIGGEST_BATCH)
     for option in call.headers.get("sforce-query-options", "").split(","):
         name, _, value = option.strip().partition("=")
-        if name.lower() == "batchsize" and value.isdigit():
-            rows = min(max(int(value), _SMALLEST_BATCH), _BIGGEST_BATCH)
+        wanted = whole(value)
+        if name.lower() == "batchsize" and wanted is not None:
+            rows = min(max(wanted, _SMALLEST_BATCH), _BIGGEST_BATCH)
     return max(1, min(rows, max(_SMALLEST_BATCH, _MOST_CELLS // max(1, len(plan.columns)))))
 
 

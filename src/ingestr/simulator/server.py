@@ -6,26 +6,61 @@ import asyncio
 import socket
 import threading
 import time
+from functools import partial
+from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ingestr.simulator.patience import Patience
 from ingestr.simulator.tunnel import Certificates
 
 _START_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LOOK_EVERY = 1.0
+# What asyncio has begun with a connection is done after three.
+_TURNS = 5
 # Longer than the platform allows, so that the org itself can say 414 and 431.
-_LONGEST_HEAD = 1 << 20
+_LONGEST_HEAD = 1 << 18
 
 
 class _Protocol(H11Protocol):
-    """Lets the application close the connection, as a failing network does."""
+    """Lets the application close the connection, as a failing network does, and ends one that never finishes asking.
+
+    uvicorn itself would wait for a head for ever.
+    """
+
+    def __init__(self, *arguments: Any, patience: Patience, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._patience = patience
+        self._head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def _watch_head(self) -> None:
+        """Let the time run while a head is awaited; more bytes of it give no more time."""
+        if self.conn.their_state is not h11.IDLE:
+            self._forget_head()
+        elif self._head_due is None:
+            self._head_due = self.loop.call_later(self._patience.head, self.transport.abort)
+
+    def _forget_head(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -46,6 +81,12 @@ class _Uvicorn(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._told.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening)
+        # asyncio loses connections that were just taken when their server is closed before they have begun.
+        await _turns()
         for server in self.servers:
             server.close()
         for sock in sockets or []:
@@ -53,10 +94,23 @@ class _Uvicorn(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         deadline = time.monotonic() + _GRACE_SECONDS
-        while (self.server_state.tasks or self.server_state.connections) and time.monotonic() < deadline:
+        while (_others() or self.server_state.connections) and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
-        for task in list(self.server_state.tasks):
+        for task in _others():
             task.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        # Sockets are closed in the loop's next turns, and by nobody when it ends before.
+        await _turns()
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+def _others() -> set[asyncio.Task[object]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 class PortError(OSError):
@@ -85,10 +139,12 @@ def listen(host: str, port: int) -> socket.socket:
 class Server:
     """An HTTP server on a socket of its own."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, sock: socket.socket, patience: Patience, certificates: Certificates | None = None
+    ) -> None:
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=partial(_Protocol, patience=patience),  # type: ignore[arg-type]
             loop="asyncio",
             ws="none",
             lifespan="off",

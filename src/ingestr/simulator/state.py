@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
@@ -13,6 +14,7 @@ from ingestr.simulator.events import Events
 from ingestr.simulator.faults import Faults
 from ingestr.simulator.ids import record_id
 from ingestr.simulator.jobs import Job, make_pool
+from ingestr.simulator.patience import Patience
 from ingestr.simulator.seed import DEFAULT_END
 from ingestr.simulator.sessions import Credentials, Sessions
 from ingestr.simulator.soql.translator import Translator
@@ -79,7 +81,8 @@ SETTINGS = (
 )
 
 
-_MOST_CURSORS, _MOST_RESULTS, _MOST_REQUESTS = 200, 16, 200_000
+_MOST_CURSORS, _MOST_RESULTS, _MOST_REQUESTS, _MOST_ERRORS = 200, 16, 10_000, 100
+_LONGEST_NOTED = 16_384
 
 
 class OrgState:
@@ -94,7 +97,10 @@ class OrgState:
         job_polls: how often a query job is seen unfinished.
         bulk_job_limit: how many query jobs a day allows.
         jobs_created: how many were made.
-        internal_errors: what went wrong in the simulator itself; empty unless it has a mistake.
+        requests: the latest 10,000 requests that were served, oldest first.
+        requests_served: how many were served in all.
+        patience: how long clients are waited for.
+        internal_errors: what went wrong in the simulator itself, the first 100; empty unless it has a mistake.
         bulk_refuses: objects that Bulk does not read.
         result_pages_supported: whether jobs have `resultPages`.
         rotate_refresh_tokens: whether a refresh token is good for one use only.
@@ -116,7 +122,9 @@ class OrgState:
         self.credentials = Credentials()
         self.sessions = Sessions(seed)
         self.faults = Faults()
+        self.patience = Patience()
         self.requests: list[Request] = []
+        self.requests_served = 0
         self.internal_errors: list[Exception] = []
         self.api_version = "67.0"
         self.api_limit = 100_000
@@ -220,11 +228,24 @@ class OrgState:
                     pending.add_done_callback(_discard)
 
     def note(self, request: Request) -> None:
-        """Remember a request that was served."""
+        """Remember a request that was served, without what no platform reads of it."""
+        size = (
+            len(request.path) + len(request.query) + sum(len(each) for item in request.headers.items() for each in item)
+        )
+        if size > 2 * _LONGEST_NOTED:
+            path, query = request.path[:_LONGEST_NOTED], request.query[:_LONGEST_NOTED]
+            request = replace(request, path=path, query=query, headers={})
         with self.lock:
+            self.requests_served += 1
             self.requests.append(request)
-            if len(self.requests) > _MOST_REQUESTS:
-                del self.requests[: _MOST_REQUESTS // 2]
+            del self.requests[:-_MOST_REQUESTS]
+
+    def note_error(self, error: Exception) -> int:
+        """Remember a mistake of the simulator's own, and return its number."""
+        with self.lock:
+            if len(self.internal_errors) < _MOST_ERRORS:
+                self.internal_errors.append(error)
+            return len(self.internal_errors)
 
 
 def _discard(done: Future[CsvResult]) -> None:

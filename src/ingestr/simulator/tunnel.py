@@ -9,13 +9,17 @@ import selectors
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from ingestr.simulator.patience import Patience
 
 # What the org pretends to be behind the proxy, and every host that leads to it.
 INSTANCE_HOST = "acme.my.salesforce.com"
-_SUFFIXES = (".salesforce.com", ".force.com")
+SUFFIXES = (".salesforce.com", ".force.com")
 _CERTIFIED = (
     INSTANCE_HOST,
     "login.salesforce.com",
@@ -27,6 +31,9 @@ _CERTIFIED = (
     "::1",
 )
 _PIECE = 64 * 1024
+# More are no client's.
+_MOST_TUNNELS = 256
+_LONGEST_HEAD_LINE, _MOST_HEAD_LINES = 16_384, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,10 @@ def make_certificates(folder: Path) -> Certificates:
 class Proxy:
     """A CONNECT proxy that leads every Salesforce host to the org, and refuses all others."""
 
-    def __init__(self, host: str, org_port: int) -> None:
+    def __init__(self, host: str, org_port: int, patience: Patience) -> None:
         self._server = _TunnelServer((host, 0), _Tunnel)
         self._server.org_address = (host, org_port)
+        self._server.patience = patience
         self.url = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), name="simulated-proxy", daemon=True
@@ -86,34 +94,77 @@ class _TunnelServer(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
     org_address: tuple[str, int]
+    patience: Patience
+
+    def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]) -> None:
+        self.free = threading.BoundedSemaphore(_MOST_TUNNELS)
+        super().__init__(address, handler)
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Take a connection while there are not too many; the others are closed."""
+        del request, client_address
+        return self.free.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a connection that broke or came too slowly: it is over, and that is all."""
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
     server: _TunnelServer
 
     def handle(self) -> None:
-        method, _, rest = self.rfile.readline().decode("latin-1").partition(" ")
-        while self.rfile.readline().strip():
-            pass
-        host, _, _port = rest.partition(" ")[0].rpartition(":")
+        patience = self.server.patience
+        # A head that comes byte by byte is no quicker for that: reading ends at this moment.
+        ending = threading.Timer(patience.head, self._end)
+        ending.daemon = True
+        ending.start()
+        try:
+            head = self._head()
+        finally:
+            ending.cancel()
+        if head is None:
+            return
+        method, _, rest = head.partition(" ")
+        host, _, _port = rest.partition(" ")[0].lower().rpartition(":")
         if method != "CONNECT":
             self.wfile.write(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
             return
-        if not host.endswith(_SUFFIXES):
+        if not host.endswith(SUFFIXES):
             self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             return
-        with socket.create_connection(self.server.org_address) as org:
+        with socket.create_connection(self.server.org_address, patience.answer) as org:
+            self.connection.settimeout(patience.answer)
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            _pipe(self.connection, org)
+            _pipe(self.connection, org, patience.answer)
+
+    def _head(self) -> str | None:
+        """Return the request line, having read the head to its end, or None where it has none."""
+        first = self.rfile.readline(_LONGEST_HEAD_LINE)
+        for _ in range(_MOST_HEAD_LINES):
+            line = self.rfile.readline(_LONGEST_HEAD_LINE)
+            if not line.strip():
+                return first.decode("latin-1") if line else None
+        return None
+
+    def _end(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _pipe(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until either side ends."""
+def _pipe(one: socket.socket, other: socket.socket, idle: float) -> None:
+    """Carry bytes both ways until either side ends, or neither has said anything for long."""
     with selectors.DefaultSelector() as ready:
         ready.register(one, selectors.EVENT_READ, other)
         ready.register(other, selectors.EVENT_READ, one)
-        while True:
-            for key, _ in ready.select():
+        while events := ready.select(idle):
+            for key, _ in events:
                 try:
                     piece = key.fileobj.recv(_PIECE)  # type: ignore[union-attr]
                     if not piece:

@@ -53,6 +53,8 @@ class Call:
             parsed = json.loads(self.body or b"{}")
         except ValueError as error:
             raise ApiError(400, "JSON_PARSER_ERROR", f"Unexpected character: {error}") from None
+        except RecursionError:
+            raise ApiError(400, "JSON_PARSER_ERROR", "The document is nested too deeply") from None
         if not isinstance(parsed, dict):
             raise ApiError(400, "JSON_PARSER_ERROR", "Expected an object")
         return parsed
@@ -84,9 +86,9 @@ class Answer:
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer that is JSON."""
-    return Answer(
-        status, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), JSON, dict(headers or {})
-    )
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # Lone surrogates, which JSON that came in may have held, have no bytes.
+    return Answer(status, text.encode("utf-8", "replace"), JSON, dict(headers or {}))
 
 
 def error_answer(error: ApiError) -> Answer:

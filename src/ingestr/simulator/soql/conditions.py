@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from ingestr.simulator.errors import ApiError, pointed_at
 from ingestr.simulator.ids import to_18
 from ingestr.simulator.model import FLOAT_TYPES, TEXT_TYPES, Field
+from ingestr.simulator.numbers import whole
 from ingestr.simulator.soql.dates import span
 from ingestr.simulator.soql.functions import call_value
 from ingestr.simulator.soql.scope import Scope
@@ -170,11 +171,8 @@ class Conditions:
         if field.type == "boolean" and literal.kind == "boolean":
             return literal.value
         if field.type in FLOAT_TYPES | {"int", "long"} and literal.kind == "number":
-            return (
-                float(literal.value)
-                if field.type in FLOAT_TYPES or not literal.value.lstrip("+-").isdigit()
-                else int(literal.value)
-            )
+            small = whole(literal.value.lstrip("+-")) is not None
+            return int(literal.value) if small and field.type not in FLOAT_TYPES else float(literal.value)
         if field.type == literal.kind and field.type in {"date", "datetime", "time"}:
             return self._moment(literal)
         raise self._wrong_type(field, literal)

@@ -10,6 +10,7 @@ from lark import Lark, Token, Transformer, Tree, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken, VisitError
 
 from ingestr.simulator.errors import ApiError, pointed_at
+from ingestr.simulator.numbers import whole
 from ingestr.simulator.soql.tree import (
     Call,
     Comparison,
@@ -222,11 +223,12 @@ class _Builder(Transformer[Token, Any]):
         raise ApiError(400, "MALFORMED_QUERY", pointed_at(self._text, words.start_pos or 0, message))
 
     def _whole(self, number: Token) -> int:
-        if not number.isdigit() or int(number) > _MOST_ROWS:
+        rows = whole(str(number))
+        if rows is None or rows > _MOST_ROWS:
             raise ApiError(
                 400, "MALFORMED_QUERY", pointed_at(self._text, number.start_pos or 0, f"unexpected token: '{number}'")
             )
-        return int(number)
+        return rows
 
     def string(self, token: Token) -> Literal:
         characters = self._unescape(token)
@@ -296,7 +298,9 @@ class _Builder(Transformer[Token, Any]):
         return Literal("null", None, token.start_pos or 0)
 
     def word(self, name: Token, number: Token | None) -> Literal:
-        return Literal("word", (str(name).upper(), None if number is None else int(number)), name.start_pos or 0)
+        return Literal(
+            "word", (str(name).upper(), None if number is None else self._whole(number)), name.start_pos or 0
+        )
 
     def bind(self, name: Token) -> Literal:
         raise ApiError(

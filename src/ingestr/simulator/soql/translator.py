@@ -76,7 +76,11 @@ class Translator:
         Raises:
             ApiError: the statement is refused.
         """
-        return self.plan_tree(parse(text), everything=everything, extra=extra)
+        try:
+            return self.plan_tree(parse(text), everything=everything, extra=extra)
+        except RecursionError:
+            # Parentheses and NOT, thousands deep: no mistake of ours, and nothing that the platform would run.
+            raise ApiError(400, "QUERY_TOO_COMPLICATED", "SOQL statement is nested too deeply") from None
 
     def plan_tree(self, select: Select, *, everything: bool, extra: str | None = None) -> Plan:
         """Return the plan of a parsed statement; `extra` is one more SQL condition on the rows of `t0`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-from isal import igzip, isal_zlib
+from isal import igzip
 from isal.igzip_lib import IsalError
 
 from ingestr.errors import IncompleteReadError, SourceError
@@ -17,7 +17,8 @@ from ingestr.sources.salesforce.spool import LARGE_BODY, RawPage
 
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
 _LARGE_TEXT = 64 << 20
-_GZIP, _MOST_INFLATED = 31, 20
+# What a gzip header and trailer add to a text that cannot be made smaller, generously.
+_OVERHEAD = 1_024
 _PIECE = 1 << 20
 
 
@@ -56,25 +57,34 @@ def gathered(chunks: Iterable[bytes], folder: Path | None) -> bytes | mmap.mmap:
 
 
 def is_large(page: RawPage) -> bool:
-    """Whether the page's text is better not in memory at once."""
-    return len(page.body) > LARGE_BODY or _said_size(page) > _LARGE_TEXT
+    """Whether the page's text is better not in memory at once, as far as the body tells."""
+    said = _said_size(page)
+    # A body that says to be longer than its text is of several parts, of which the last one's size is told.
+    return len(page.body) > LARGE_BODY or said > _LARGE_TEXT or said + _OVERHEAD < len(page.body)
 
 
 def text_of(page: RawPage) -> bytes:
-    """The page's CSV; raises IncompleteReadError where the body is cut short or damaged."""
+    """The page's CSV, in memory.
+
+    Raises:
+        IncompleteReadError: the body is cut short or damaged, or its text is larger than ``is_large`` was told.
+    """
     if page.encoding != "gzip":
-        body = bytes(page.body)
-        _check_quotes(body.count(b'"'))
-        return body
+        return bytes(page.body)
+    said = min(_said_size(page), _LARGE_TEXT)
     try:
-        if page.rows is None:
-            # Nothing else would tell that the body is of several parts.
-            return bytes(igzip.decompress(page.body))
-        # The size is known, so that the text is not moved while it grows; a damaged body may tell anything.
-        size = min(_said_size(page) + 1, _MOST_INFLATED * len(page.body) + 1)
-        return bytes(isal_zlib.decompress(page.body, _GZIP, size))
+        with _inflated(page) as source:
+            # The size is known, so that the text is not moved while it grows; but a body may say anything.
+            text = source.read(said + 1)
+            if len(text) > said:
+                text += source.read(_LARGE_TEXT - said)
+            if len(text) > _LARGE_TEXT:
+                raise IncompleteReadError(
+                    f"a compressed page of results holds more than {_LARGE_TEXT >> 20} MB, not the {said} bytes it says"
+                )
     except _DAMAGED as error:
         raise _damaged(error) from None
+    return text
 
 
 def check(page: RawPage) -> None:
@@ -86,8 +96,9 @@ def check(page: RawPage) -> None:
                 quotes += piece.count(b'"')
     except _DAMAGED as error:
         raise _damaged(error) from None
-    if page.encoding != "gzip":
-        _check_quotes(quotes)
+    if page.encoding != "gzip" and quotes % 2:
+        # Nothing but an open quote tells that an uncompressed body without a length was cut.
+        raise IncompleteReadError("a page of results is cut short")
 
 
 def open_text(page: RawPage) -> BinaryIO:
@@ -106,7 +117,7 @@ class _Text(io.RawIOBase):
         return True
 
     def readinto(self, into: memoryview) -> int:  # type: ignore[override]
-        while piece := self._source.read(len(into)):
+        while piece := self._piece(len(into)):
             # Databases do not take NUL in text, and Salesforce lets it in by accident only.
             piece = piece.replace(b"\0", b"")
             if piece:
@@ -116,6 +127,12 @@ class _Text(io.RawIOBase):
         into[: len(piece)] = piece
         self._last = piece[-1:] or self._last
         return len(piece)
+
+    def _piece(self, size: int) -> bytes:
+        try:
+            return self._source.read(size)
+        except _DAMAGED as error:
+            raise _damaged(error) from None
 
     def close(self) -> None:
         self._source.close()
@@ -131,12 +148,6 @@ def _inflated(page: RawPage) -> BinaryIO:
 def _said_size(page: RawPage) -> int:
     """Bytes of text by the trailer of the compressed body."""
     return int.from_bytes(page.body[-4:], "little") if page.encoding == "gzip" else len(page.body)
-
-
-def _check_quotes(number: int) -> None:
-    """Nothing but an open quote tells that an uncompressed body without a length was cut."""
-    if number % 2:
-        raise IncompleteReadError("a page of results is cut short")
 
 
 def _damaged(error: Exception) -> IncompleteReadError:

@@ -1,0 +1,366 @@
+"""Every option of ``ingest``, once: the command line, Python, the environment and the documentation follow this table.
+
+Knows what an option is called, takes and means; not what a run does with it. An option that other versions of ingestr
+know has its row too: honoured, accepted because it cannot matter here, or refused with the reason. None is ignored in
+silence: a run that asks for a mask must never load a value in clear.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ingestr.core.strategy import Deletes, SchemaContract
+
+
+class ProgressMode(StrEnum):
+    """How a run talks; ``interactive`` falls back to ``log`` where there is no terminal."""
+
+    INTERACTIVE = "interactive"
+    LOG = "log"
+    JSON = "json"
+
+
+class Kind(StrEnum):
+    """What an option takes; ``list`` options can be repeated, and commas separate."""
+
+    URI = "URI"
+    TEXT = "text"
+    LIST = "list"
+    COUNT = "whole number"
+    FLAG = "flag"
+    CHOICE = "choice"
+    INSTANT = "moment"
+    BUDGET = "budget"
+
+
+class Status(StrEnum):
+    """What becomes of an option that is given."""
+
+    HONOURED = "honoured"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+Value = str | int | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One row of the table.
+
+    Args:
+        name: its name in Python; the flag is ``--`` and the same with hyphens.
+        kind: what it takes.
+        help: what it does, for people.
+        metavar: what stands for its value.
+        default: its value where none is given.
+        default_text: what the default is, where that is no value.
+        choices: the words that it takes.
+        least: the smallest number that it takes.
+        short: a flag of one letter.
+        stem: its variable without ``INGESTR_``; the name in capitals if empty.
+        variables: further names of variables that are read.
+        status: what becomes of it.
+        reason: why it is refused; of one that is accepted, what the user is told.
+        hint: what to do instead.
+        ours: no other version of ingestr has it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    metavar: str = ""
+    default: Value = None
+    default_text: str = ""
+    choices: tuple[str, ...] = ()
+    least: int = 1
+    short: str = ""
+    stem: str = ""
+    variables: tuple[str, ...] = ()
+    status: Status = Status.HONOURED
+    reason: str = ""
+    hint: str = ""
+    ours: bool = False
+
+    @property
+    def flag(self) -> str:
+        """``--source-uri``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def bare(self) -> str:
+        """``SOURCE_URI``: the stem of the variable."""
+        return self.stem or self.name.upper()
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """The variables that it is read from, the first that is set."""
+        return (f"INGESTR_{self.bare}", *self.variables)
+
+    @property
+    def explained(self) -> str:
+        """The help with the default."""
+        default = self.default_text or ("" if self.default in (None, False) else f"{self.default}")
+        return f"{self.help} [default: {default}]" if default else self.help
+
+
+_HONOURED = (
+    Option(
+        name="source_uri",
+        kind=Kind.URI,
+        metavar="URI",
+        variables=("SOURCE_URI",),
+        help="salesforce://?… (required)",
+    ),
+    Option(
+        name="source_table",
+        kind=Kind.TEXT,
+        metavar="TABLE",
+        variables=("SOURCE_TABLE",),
+        help="account, custom:<API name>, or any object (required)",
+    ),
+    Option(
+        name="dest_uri",
+        kind=Kind.URI,
+        metavar="URI",
+        stem="DESTINATION_URI",
+        variables=("INGESTR_DEST_URI", "DESTINATION_URI"),
+        help="duckdb:///file.db (required)",
+    ),
+    Option(
+        name="dest_table",
+        kind=Kind.TEXT,
+        metavar="TABLE",
+        stem="DESTINATION_TABLE",
+        variables=("INGESTR_DEST_TABLE", "DESTINATION_TABLE"),
+        default_text="the source table",
+        help="schema.table, or catalog.schema.table.",
+    ),
+    Option(name="full_refresh", kind=Kind.FLAG, default=False, help="Read everything, replace the table."),
+    Option(name="interval_start", kind=Kind.INSTANT, metavar="TIME", help="First moment to read, inclusive."),
+    Option(name="interval_end", kind=Kind.INSTANT, metavar="TIME", help="Last moment to read, inclusive."),
+    Option(
+        name="incremental_key",
+        kind=Kind.TEXT,
+        metavar="COLUMN",
+        default_text="the table's",
+        help="Date or datetime column to merge by.",
+    ),
+    Option(
+        name="primary_key",
+        kind=Kind.LIST,
+        metavar="COLUMN",
+        default_text="the Id",
+        help="Columns that identify a row; repeatable.",
+    ),
+    Option(
+        name="sql_exclude_columns",
+        kind=Kind.LIST,
+        metavar="COLUMN",
+        help="Columns not even to download; repeatable.",
+    ),
+    Option(name="sql_limit", kind=Kind.COUNT, metavar="ROWS", help="At most this many rows."),
+    Option(
+        name="page_size",
+        kind=Kind.COUNT,
+        metavar="ROWS",
+        default=25_000,
+        help="Rows a page: REST takes 200 to 2,000 of it, Bulk all.",
+    ),
+    Option(name="extract_parallelism", kind=Kind.COUNT, metavar="PAGES", default=5, help="Pages in flight at once."),
+    Option(
+        name="schema_naming",
+        kind=Kind.CHOICE,
+        metavar="NAMING",
+        default="auto",
+        choices=("auto", "default", "snake_case", "direct"),
+        help="Column names: auto (as the table has them, else snake_case), default or snake_case, direct.",
+    ),
+    Option(name="no_load_timestamp", kind=Kind.FLAG, default=False, help="Add no _ingestr_loaded_at."),
+    Option(
+        name="deletes",
+        kind=Kind.CHOICE,
+        metavar="WAY",
+        default="soft",
+        choices=tuple(Deletes),
+        help="soft marks deleted rows, hard removes, ignore leaves them.",
+        ours=True,
+    ),
+    Option(
+        name="refresh_formulas",
+        kind=Kind.FLAG,
+        default=False,
+        help="Read formulas of all rows again.",
+        ours=True,
+    ),
+    Option(
+        name="schema_contract",
+        kind=Kind.CHOICE,
+        metavar="CONTRACT",
+        default="evolve",
+        choices=tuple(SchemaContract),
+        help="For a table that exists: evolve changes its columns, freeze refuses; discard_row, discard_value.",
+    ),
+    Option(
+        name="quarantine_limit",
+        kind=Kind.COUNT,
+        metavar="ROWS",
+        default=100,
+        least=0,
+        help="Rows that cannot be read and may be set aside.",
+        ours=True,
+    ),
+    Option(
+        name="allow_mass_delete",
+        kind=Kind.FLAG,
+        default=False,
+        help="Go on although an unusual share of the rows would be marked, removed or replaced by nothing.",
+        ours=True,
+    ),
+    Option(
+        name="api_budget",
+        kind=Kind.BUDGET,
+        metavar="BUDGET",
+        help="80% stops when the org has used so much of its daily calls, 5000 after so many of this run.",
+        ours=True,
+    ),
+    Option(
+        name="staging_dataset",
+        kind=Kind.TEXT,
+        metavar="SCHEMA",
+        default_text="the table's",
+        help="Schema in which rows wait until they are all there.",
+    ),
+    Option(
+        name="pipelines_dir",
+        kind=Kind.TEXT,
+        metavar="FOLDER",
+        default_text="the user's cache",
+        help="Where pages wait for the commit.",
+    ),
+    Option(
+        name="progress",
+        kind=Kind.CHOICE,
+        metavar="MODE",
+        default="interactive",
+        choices=tuple(ProgressMode),
+        help="interactive, log or json.",
+    ),
+    Option(name="debug", kind=Kind.FLAG, default=False, help="Say what is sent, and why."),
+)
+
+
+def _accepted(name: str, help_text: str, *, kind: Kind = Kind.TEXT, told: bool = False) -> Option:
+    flag = f"--{name.replace('_', '-')}"
+    return Option(
+        name=name,
+        kind=kind,
+        help=help_text,
+        metavar="" if kind is Kind.FLAG else "VALUE",
+        default=False if kind is Kind.FLAG else None,
+        status=Status.ACCEPTED,
+        reason=f"{flag} does nothing for this destination" if told else "",
+    )
+
+
+_ACCEPTED = (
+    Option(
+        name="yes",
+        kind=Kind.FLAG,
+        short="-y",
+        default=False,
+        stem="SKIP_CONFIRMATION",
+        variables=("INGESTR_YES",),
+        status=Status.ACCEPTED,
+        help="Accepted for old scripts; nothing is asked.",
+    ),
+    _accepted("loader_file_size", "No files are written on the way."),
+    _accepted("loader_file_format", "No files are written on the way."),
+    _accepted("sql_backend", "The source is no SQL database."),
+    _accepted("sql_reflection_level", "The source is no SQL database."),
+    _accepted("yield_limit", "The source is no SQL database."),
+    _accepted("disable_prestaging", "Rows go into the staging table without a stop.", kind=Kind.FLAG),
+    _accepted("batch_size", "Rows are written in one statement."),
+    _accepted("no_run_id", "No column for a run's id is added.", kind=Kind.FLAG),
+    _accepted("query_annotations", "Comments on SQL queries."),
+    _accepted("partition_by", "Partitions of a warehouse's table.", told=True),
+    _accepted("cluster_by", "Clustering of a warehouse's table.", told=True),
+    _accepted("staging_bucket", "A bucket that a warehouse loads from.", told=True),
+    _accepted("extract_partition_by", "Partitions of a query to a SQL source.", told=True),
+    _accepted("extract_partition_interval", "Partitions of a query to a SQL source.", told=True),
+)
+
+
+def _refused(
+    name: str, help_text: str, reason: str, hint: str = "", *, kind: Kind = Kind.TEXT, default: Value = None
+) -> Option:
+    return Option(
+        name=name,
+        kind=kind,
+        help=help_text,
+        metavar="" if kind is Kind.FLAG else "VALUE",
+        default=False if kind is Kind.FLAG else default,
+        status=Status.REFUSED,
+        reason=reason,
+        hint=hint,
+    )
+
+
+_LATER = "comes with a later version"
+_TABLE = "event streams are not a source here: a run copies a table and ends"
+_WRITES = "nothing is written to Salesforce"
+_REFUSED = (
+    _refused(
+        "incremental_strategy",
+        "How rows become the table; none is the table's own way, and the only one that is taken.",
+        f"a strategy of the user's choice {_LATER}; until then each table is written in its own way",
+        "leave it out, or write none; --incremental-key makes a load a merge, --full-refresh a replace",
+        default="none",
+    ),
+    _refused(
+        "incremental_predicate",
+        "A condition for the merge.",
+        f"a condition for the merge {_LATER}",
+        "--interval-start and --interval-end bound what is read",
+    ),
+    _refused(
+        "columns",
+        "Types and names of columns.",
+        f"choosing types and names of columns {_LATER}; until then they are Salesforce's own",
+        "leave it out; --sql-exclude-columns leaves columns out, --schema-naming direct keeps their spelling",
+        kind=Kind.LIST,
+    ),
+    _refused(
+        "no_inference",
+        "Only the columns that --columns names.",
+        f"choosing columns by --columns {_LATER}",
+        "--sql-exclude-columns leaves columns out",
+        kind=Kind.FLAG,
+    ),
+    _refused(
+        "mask",
+        "Values made unreadable on the way.",
+        f"masking {_LATER}, and until then nothing is loaded that should be masked",
+        "leave such columns out: --sql-exclude-columns; they are not even downloaded",
+        kind=Kind.LIST,
+    ),
+    _refused(
+        "trim_whitespace",
+        "Texts without spaces at their ends.",
+        f"trimming {_LATER}; until then text arrives as Salesforce holds it",
+        "trim in a view over the table",
+        kind=Kind.FLAG,
+    ),
+    _refused("stream", "Event streams.", _TABLE, "run the command again and again", kind=Kind.FLAG),
+    _refused("flush_interval", "Event streams.", _TABLE),
+    _refused("flush_records", "Event streams.", _TABLE),
+    _refused("metrics_addr", "Event streams.", _TABLE, "--progress json says how far a run is"),
+    _refused("reject_mode", "Writing to Salesforce.", _WRITES, "--quarantine-limit bounds rows that cannot be read"),
+    _refused("write_nulls", "Writing to Salesforce.", _WRITES, kind=Kind.FLAG),
+)
+
+OPTIONS = (*_HONOURED, *_ACCEPTED, *_REFUSED)
+BY_NAME = {option.name: option for option in OPTIONS}
+
+# Variables that mean something to other versions or to what starts them, and nothing here.
+ACCEPTED_VARIABLES = ("INGESTR_DISABLE_TELEMETRY", "INGESTR_BINARY_PATH", "INGESTR_QUIET_PROGRESS")
+ACCEPTED_PREFIXES = ("INGESTR_DUCKDB_",)

@@ -1,0 +1,98 @@
+"""What a terminal is shown, and what the machine's own refusals are called."""
+
+import errno
+import os
+import signal
+
+import pytest
+
+from ingestr.__main__ import wants_json
+from ingestr.core.wording import clock_time, printable
+from ingestr.terminal import explain, interruptible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("Größe 顧客 שלום", "Größe 顧客 שלום"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[2Jcleared\x07", "\\x1b[2Jcleared\\x07"),
+        ("over\rwritten\x08", "over\\x0dwritten\\x08"),
+        ("\x9b31m\x85", "\\x9b31m\\x85"),
+        ("user\u202egpj.exe", "user\\u202egpj.exe"),
+        ("\u2066a\u2069\u200f\u061c", "\\u2066a\\u2069\\u200f\\u061c"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\ud800", "\ud800"),
+        ("", ""),
+    ],
+)
+def test_nothing_that_is_shown_steers_the_terminal(text: str, shown: str) -> None:
+    """Control characters and those that turn the direction are written as escapes; letters of any script stay."""
+    assert printable(text) == shown
+
+
+def test_times_are_read_at_a_glance() -> None:
+    """Minutes and seconds, and hours where there are any."""
+    assert [clock_time(s) for s in (0, 7.4, 59.6, 723, 10_859)] == ["0:00", "0:07", "1:00", "12:03", "3:00:59"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "hint"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x"), 5, "[Errno 28] No space left on device: '/x'", "room"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), "/x"), 5, "Read-only file system: '/x'", "read-only"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), 5, "Too many open files", "ulimit -n"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 5, "Permission denied: '/x'", "permissions"),
+        (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), 5, "No such file or directory", ""),
+        (OSError("of no number"), 5, "the system refused: of no number", ""),
+        (MemoryError(), 5, "no memory is left", "--page-size"),
+        (RuntimeError("can't start new thread"), 5, "can't start new thread", "ulimit -u"),
+        (ImportError("libx.so: cannot open shared object file"), 2, "libx.so", "install"),
+        (RuntimeError("of ours"), 70, "a bug in ingestr: RuntimeError: of ours", "report"),
+        (ValueError("of ours"), 70, "a bug in ingestr: ValueError: of ours", "report"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_bug(error: Exception, code: int, message: str, hint: str) -> None:
+    """A full disk, a limit or a broken installation is called by its name, with what can be done; the rest is a bug."""
+    said, advice, exit_code = explain(error, debug=False)
+    assert exit_code == code
+    assert message in said
+    assert hint in (advice or "")
+    assert ("bug" in said) == (code == 70)
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "wanted"),
+    [
+        ("ingest --progress json", "", True),
+        ("ingest --progress=json --nonsense", "", True),
+        ("ingest", "json", True),
+        ("ingest --progress log", "json", False),
+        ("ingest --progress json --progress log", "", False),
+        ("ingest --progress", "json", False),
+        ("ingest --source-table json", "", False),
+        ("simulate --progress json", "json", False),
+        ("", "json", False),
+    ],
+)
+def test_who_waits_for_json_is_known_from_the_start(words: str, variable: str, wanted: bool) -> None:
+    """Before anything can fail it is known whether a last event has to come."""
+    assert wants_json(words.split(), {"INGESTR_PROGRESS": variable}) is wanted
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """nohup ignores SIGHUP for what it starts; the other signals end a run."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        interruptible()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert callable(signal.getsignal(signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
