@@ -24,10 +24,10 @@ def refusing(code: str, message: str, **where: object) -> Fault:
 
 def more_than(fields: int) -> str:
     """The address of a query for more than so many fields."""
-    return rf"/query(All)?\?q=SELECT\+(\w+%2C\+){{{fields},}}"
+    return r"\?q=SELECT." + r"\w+%2C." * fields
 
 
-@pytest.mark.parametrize("most", [40, 7])
+@pytest.mark.parametrize("most", [25, 7])
 def test_a_query_of_too_many_formulas(org: SimulatedOrg, database: Path, most: int) -> None:
     """The fields are halved until they are served; every value is there, and so is every column."""
     org.faults.add(refusing(*COMPLICATED, path=more_than(most)))
@@ -61,7 +61,7 @@ def test_one_name_inside_and_outside_a_package(org: SimulatedOrg, database: Path
     """Two fields that Salesforce takes for one are asked for apart, whichever of them it names."""
     org.add_field("Account", "Level__c", "string", ["own", None])
     org.add_field("Account", "pack__Level__c", "string", ["packaged", "other", None])
-    both = r"(?=.*pack__Level__c)(?=.*\+Level__c|.*2C\+Level__c)"
+    both = r".*2C\+Level__c.*pack__Level__c"
     message = f"duplicate field selected: {named}"
     org.faults.add(refusing(code, message, path=rf"/query(All)?\?{both}"))
     org.faults.add(refusing(code, message, method="POST", path="/jobs/query"))
@@ -72,7 +72,7 @@ def test_one_name_inside_and_outside_a_package(org: SimulatedOrg, database: Path
 
 def test_rows_that_change_between_two_groups(org: SimulatedOrg, database: Path) -> None:
     """Each group holds the system timestamp, though the user left it out: no row is made of two states."""
-    org.faults.add(refusing(*COMPLICATED, path=more_than(30)))
+    org.faults.add(refusing(*COMPLICATED, path=more_than(20)))
     ingest(org, "lead", database, sql_exclude_columns=["system_modstamp"])
     selected = [r.query for r in org.requests if r.status == 200 and "Id+IN" in r.query]
     assert selected
