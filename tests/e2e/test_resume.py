@@ -227,9 +227,10 @@ def test_an_object_without_a_timestamp_says_how_old_its_rows_are(bulk_org: Simul
 def make_pages(root: Path, days_old: float, *, mark: bool = True, name: str | None = None) -> Path:
     """A folder of pages as a run of some days ago left it."""
     folder = root / (name or uuid.uuid4().hex)
-    folder.mkdir(parents=True, mode=0o700)
     if mark:
-        Spool(folder).prepare()
+        assert Spool(folder).prepare()
+    else:
+        folder.mkdir(parents=True, mode=0o700)
     for file in ("x.page", "y.12.part"):
         (folder / file).write_text("a page")
     moment = time.time() - days_old * 24 * 3600

@@ -42,6 +42,13 @@ def _is_overflow(error: IngestrError) -> bool:
     return NUMERIC_OVERFLOW in str(error)
 
 
+def smaller(error: IngestrError) -> IngestrError:
+    """The same error, so that the range is cut: one of few enough rows goes by REST, which reads what Bulk refuses."""
+    if is_too_large(error):
+        return error
+    return RequestRefusedError(str(error), code=_TOO_LARGE[1], status=400, hint=error.hint)
+
+
 @dataclass(frozen=True)
 class IdRange:
     """Ids as numbers, ``low`` included and ``high`` not; an open end matches whatever lies beyond."""

@@ -20,7 +20,7 @@ from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
 from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.pages import Workers
 from ingestr.sources.salesforce.planner import Api, ReadPlan, plan_read, too_many
-from ingestr.sources.salesforce.ranges import find_bounds, is_too_large, read_in_ranges
+from ingestr.sources.salesforce.ranges import find_bounds, is_too_large, read_in_ranges, smaller
 from ingestr.sources.salesforce.rest import RestQuery, RestRead, fits_one_url, group_fields, read_by_id
 from ingestr.sources.salesforce.resume_token import ResumeToken
 from ingestr.sources.salesforce.spool import Spool, new_folder_name, remove_old_pages
@@ -206,13 +206,24 @@ class ObjectRead:
         if isinstance(opened, RestRead):
             yield from list(opened.batches(self._schema.arrow, self._request.reject))
             return
-        job = self._create_job(query)
+        try:
+            job = self._create_job(query)
+        except (RequestRefusedError, AccessError) as error:
+            raise smaller(error) from error
         self._pieces.append(job)
         try:
-            yield from self._job_rows(job, job.wait())
+            yield from self._job_rows(job, self._complete(job))
         finally:
             self._pieces.remove(job)
             job.delete()
+
+    def _complete(self, job: QueryJob) -> int | None:
+        try:
+            return job.wait()
+        except JobFailedError as error:
+            if not is_too_wide(error):
+                raise
+            raise smaller(error) from error
 
     def _stream(
         self, plan: ReadPlan, batches: Iterator[pa.RecordBatch], on_close: Callable[[], None] = lambda: None

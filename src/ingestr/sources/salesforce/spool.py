@@ -68,6 +68,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._usable = True
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return sum(1 for file in _files(self.folder) if file.suffix == ".page") if _is_ours(self.folder) else 0
@@ -76,15 +77,21 @@ class Spool:
         """Make the folder if it is not there; whether it can be used. Why it cannot is said once."""
         if not self._usable:
             return False
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not any(self.folder.iterdir()):
-                (self.folder / MARK).write_text(_MARK_TEXT)
-            if not _is_ours(self.folder):
-                raise FileExistsError(errno.EEXIST, "it is not a folder of ingestr's own")
-        except (OSError, ValueError) as error:
-            self._give_up(error)
-        return self._usable
+        with self._lock:
+            try:
+                self._make()
+                if not _is_ours(self.folder):
+                    raise FileExistsError(errno.EEXIST, "it is not a folder of ingestr's own")
+            except (OSError, ValueError) as error:
+                self._give_up(error)
+            return self._usable
+
+    def _make(self) -> None:
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            self.folder.mkdir(mode=0o700)
+            # Only what we have just made gets our mark.
+            (self.folder / MARK).write_text(_MARK_TEXT)
 
     def find(self, url: str) -> RawPage | None:
         """The page of this address, if it was kept."""
