@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
 
 
@@ -16,6 +17,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_secrets() -> None:
+    """Secrets that an earlier test made up are not blotted out of this one's messages."""
+    redaction.forget_all()
 
 
 @pytest.fixture(scope="session")

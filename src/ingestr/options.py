@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -162,8 +161,8 @@ class IngestOptions(ReadOptions):
     def spool_folder(self) -> Path:
         """Where complete pages wait until they are committed: the folder named, or the user's cache.
 
-        Without a home, or with another user's (a service, a container, sudo), it is a new folder among the temporary
-        ones each time: pages are a convenience, and nobody else could have made that folder to look into it.
+        Without a home, or with another user's (a service, a container, sudo), it is the folder of temporary files: each
+        read makes a folder of its own there, whose name nobody can guess and which nobody else may look into.
         """
         if self.pipelines_dir:
             return _expand(self.pipelines_dir) / "pages"
@@ -175,7 +174,7 @@ class IngestOptions(ReadOptions):
             cache = Path()
         if cache.is_absolute() and _is_within_reach(folder := cache / "ingestr" / "pages"):
             return folder
-        return Path(_temporary()) / f"ingestr-{secrets.token_hex(8)}"
+        return Path(_temporary())
 
 
 def _expand(folder: str) -> Path:

@@ -69,6 +69,12 @@ def remember(text: str) -> tuple[Known, ...]:
     return tuple(found)
 
 
+def forget_all() -> None:
+    """Know no secret any more, as a new process would: for tests, each of which makes up its own."""
+    _known.clear()
+    _latest.clear()
+
+
 def is_public(parameter: str) -> bool:
     """Whether a URI's parameter of this name may be seen in messages."""
     return parameter in _PUBLIC

@@ -10,8 +10,7 @@ import logging
 import pickle
 import pkgutil
 import traceback
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
@@ -24,15 +23,6 @@ from ingestr import redaction
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError, IngestrError, SourceError
 from ingestr.redaction import BLOT, shown, shown_lines
-
-
-@pytest.fixture(autouse=True)
-def others_see_none_of_these() -> Iterator[None]:
-    """Secrets that a test makes up would be blotted out of the messages of later tests."""
-    yield
-    for _ in range(64):
-        redaction.remember(uuid.uuid4().hex)
-
 
 TOKEN = "00D5e000000abcD!AQ8AQN.x3_Kj7vTt9Zb1mRw2YcXe5LpQhUo"
 TAIL = TOKEN.partition("!")[2]

@@ -16,10 +16,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.secret import Secret
-from ingestr.core.sql import sql_type
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Capabilities, TableRef, Target, TargetColumn
+from ingestr.destinations.base import Capabilities, TableRef, Target
+from ingestr.destinations.duckdb_catalog import describe_table
 from ingestr.errors import ConfigurationError, DestinationError
 
 log = logging.getLogger("ingestr.duckdb")
@@ -50,10 +50,6 @@ _MOST_DELETED = 0.2
 # A DuckDB file has these bytes after a checksum; "md:" or "sqlite:" before a name mean other engines.
 _MAGIC, _MAGIC_AT = b"DUCK", 8
 _OTHER_ENGINE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-# How DuckDB declares the types that ingestr makes.
-_OUR_TYPES = frozenset(
-    {"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "DATE", "TIME", "TIMESTAMP WITH TIME ZONE"},
-)
 # DuckDB keeps other processes off a file; these keep other runs of this process off it.
 _in_use: dict[str, threading.Lock] = {}
 # Files that were being loaded when this process was forked: what it inherited of DuckDB there has lost its threads.
@@ -260,46 +256,8 @@ class DuckDBDestination:
         """The table as it stands, or None where there is no such table."""
         if not self._is_made:
             return None
-        where = "database_name = current_database() AND lower(schema_name) = lower($1)"
-        named = f"{where} AND lower(table_name) = lower($2)"
-        name = [table.schema, table.name]
         with self._errors(f"looking at {table}"):
-            # The views of information_schema over these take three times as long.
-            found = self._open.execute(
-                f"SELECT comment, NULL FROM duckdb_tables() WHERE {named} UNION ALL "  # noqa: S608 - no value of a user
-                f"SELECT NULL, view_name FROM duckdb_views() WHERE {where} AND lower(view_name) = lower($2)",
-                name,
-            ).fetchall()
-            if not found:
-                return None
-            if found[0][1] is not None:
-                raise DestinationError(f"{table} is a view, not a table", hint="choose another --dest-table")
-            columns = self._open.execute(
-                "SELECT column_name, data_type, is_nullable, column_default, is_generated, comment "  # noqa: S608
-                f"FROM duckdb_columns() WHERE {named} ORDER BY column_index",
-                name,
-            ).fetchall()
-            hung = self._open.execute(
-                "SELECT 'index', index_name, sql FROM duckdb_indexes() "  # noqa: S608
-                f"WHERE {named} AND sql IS NOT NULL UNION ALL "
-                f"SELECT 'constraint', constraint_text, NULL FROM duckdb_constraints() "
-                f"WHERE {named} AND constraint_type <> 'NOT NULL' UNION ALL "
-                "SELECT DISTINCT 'reference', schema_name || '.' || table_name, NULL FROM duckdb_constraints() "
-                f"WHERE {where} AND lower(referenced_table) = lower($2)",
-                name,
-            ).fetchall()
-        schema = self._arrow(exp.select("*").from_(table.to_table()).limit(0)).schema
-        return Target(
-            table,
-            tuple(
-                TargetColumn(column, schema.field(column).type, _kind(declared, schema.field(column).type), *properties)
-                for column, declared, *properties in columns
-            ),
-            indexes={text: statement for kind, text, statement in hung if kind == "index"},
-            constraints=tuple(text for kind, text, _ in hung if kind == "constraint"),
-            referenced_by=tuple(text for kind, text, _ in hung if kind == "reference"),
-            comment=found[0][0],
-        )
+            return describe_table(self._open, table, lambda query: self._arrow(query).schema)
 
     def query(self, select: exp.Query) -> list[dict[str, Any]]:
         """Rows of a query, inside the open transaction if there is one."""
@@ -428,13 +386,6 @@ class DuckDBDestination:
             if self._turn is not None:
                 self._turn.release()
                 self._turn = None
-
-
-def _kind(declared: str, type_: pa.DataType) -> exp.DataType:
-    """A declared type as an expression; spelled as ours where it is one that ingestr makes."""
-    if declared in _OUR_TYPES:
-        return sql_type(type_)
-    return exp.DataType.build(declared, dialect="duckdb", udt=True)
 
 
 def _first_bytes(file: Path) -> bytes:

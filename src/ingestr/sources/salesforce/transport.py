@@ -246,7 +246,7 @@ def _worth_repeating(request: httpx.Request, error: BaseException) -> bool:
 def _patience_ends(state: tenacity.RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     attempts = _ATTEMPTS
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         attempts = _CONNECT_ATTEMPTS
     elif isinstance(error, TransientAnswerError):
         attempts = _FEW_ATTEMPTS.get(error.response.status_code, _ATTEMPTS)
