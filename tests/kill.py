@@ -24,7 +24,7 @@ _NEEDED = (
     "sqlglot.generators.duckdb",
     "sqlglot.parsers.duckdb",
     "ingestr.destinations.duckdb",
-    "ingestr.pipeline",
+    "ingestr.run.pipeline",
     "ingestr.sources.salesforce",
     "support",
 )
@@ -66,9 +66,9 @@ class _Executioner(logging.Handler):
 
 
 def _child(job: dict[str, Any]) -> None:
-    from ingestr import pipeline
     from ingestr.options import IngestOptions, make_options
     from ingestr.progress import SilentProgress
+    from ingestr.run import pipeline
     from support import FastClock
 
     logger = logging.getLogger("ingestr")

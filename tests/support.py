@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 import duckdb
 import pyarrow as pa
 
-from ingestr import pipeline
 from ingestr.core.naming import SchemaNaming, assign_names
 from ingestr.core.transforms import LOADED_AT
 from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
 from ingestr.result import IngestResult
+from ingestr.run import pipeline
 from ingestr.simulator import Fault, SimulatedOrg
 
 # How many random sequences are tried. The slower set of tests tries as many as THOROUGH and kills at every instant; no

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
-from ingestr import pipeline
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
 from ingestr.options import IngestOptions, ReadOptions, make_options, respell
 from ingestr.progress import open_progress
 from ingestr.result import IngestResult
+from ingestr.run import pipeline
 
 __all__ = ["IngestResult", "RecordStream", "ingest", "read"]
 

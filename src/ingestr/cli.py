@@ -147,7 +147,7 @@ def _ingest(given: dict[str, Any]) -> None:
 
 
 def _run(options: IngestOptions) -> None:
-    from ingestr import pipeline  # noqa: PLC0415
+    from ingestr.run import pipeline  # noqa: PLC0415
 
     clock = SystemClock()
     interruptible()

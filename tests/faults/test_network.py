@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
-from ingestr import pipeline
 from ingestr.errors import SourceUnavailableError
 from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
+from ingestr.run import pipeline
 from ingestr.simulator import SimulatedOrg
 from support import FastClock, assert_same, command, expected, ingest, loaded, source_uri
 

@@ -4,7 +4,7 @@ import pytest
 
 from ingestr.destinations.base import TableRef
 from ingestr.errors import MassDeletionError
-from ingestr.guard import DeletionGuard
+from ingestr.run.guard import DeletionGuard
 
 TABLE = TableRef("public", "t")
 

@@ -8,8 +8,8 @@ from ingestr.core.sql import Statements
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import TableRef, Target
 from ingestr.errors import ConfigurationError
+from ingestr.ledger.state import KeptField, KeptNames, write_names
 from ingestr.sources.base import Stream
-from ingestr.state import KeptField, KeptNames, write_names
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ from dataclasses import replace as replace_fields
 import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.columns import ColumnNames
-from ingestr.contract import conform
 from ingestr.core.cursor import Window
 from ingestr.core.schema import ColumnWidenedError, TableSchema
 from ingestr.core.sql import among, column, matches, sql_type
@@ -16,8 +14,10 @@ from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
-from ingestr.running import Run, Written
-from ingestr.selection import Selection, make_request
+from ingestr.run.columns import ColumnNames
+from ingestr.run.conform import conform
+from ingestr.run.context import Run, Written
+from ingestr.run.selection import Selection, make_request
 from ingestr.sources.base import Checkpoint, ReadRequest
 from ingestr.strategies import merge, replace
 from ingestr.strategies.base import (

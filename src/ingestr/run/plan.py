@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
-from ingestr import state as system
-from ingestr.columns import ColumnNames, choose_columns, settle_naming
 from ingestr.core.cursor import Coverage, StreamState, Window, plan_coverage
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
-from ingestr.loading import declared_schema, fit_declared, live_rows
-from ingestr.running import Run
-from ingestr.selection import Selection, select
+from ingestr.ledger import state as system
+from ingestr.run.columns import ColumnNames, choose_columns, settle_naming
+from ingestr.run.context import Run
+from ingestr.run.load import declared_schema, fit_declared, live_rows
+from ingestr.run.selection import Selection, select
 from ingestr.strategies.base import count_rows
 from ingestr.strategies.fit import things_of_others
 

@@ -11,8 +11,8 @@ from ingestr.core.cursor import Contents, StreamState
 from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
+from ingestr.ledger.table import SystemTable
 from ingestr.strategies.fit import as_moment
-from ingestr.system import SystemTable
 
 _TEXT = pa.string()
 _STATE = SystemTable(

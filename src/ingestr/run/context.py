@@ -5,10 +5,10 @@ from datetime import datetime
 
 from ingestr.core.clock import Clock
 from ingestr.destinations.base import Destination, TableRef
-from ingestr.guard import DeletionGuard
+from ingestr.ledger.quarantine import Quarantine
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
-from ingestr.quarantine import Quarantine
+from ingestr.run.guard import DeletionGuard
 from ingestr.sources.base import Source, Stream
 
 

@@ -20,8 +20,8 @@ from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
 from ingestr.errors import IncompleteReadError
-from ingestr.guard import DeletionGuard
-from ingestr.quarantine import Quarantine
+from ingestr.ledger.quarantine import Quarantine
+from ingestr.run.guard import DeletionGuard
 from ingestr.sources.base import ReadRequest, Stream
 from ingestr.strategies.base import count_rows, drop
 from ingestr.strategies.fit import as_flag, as_moment, cast

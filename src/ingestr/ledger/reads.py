@@ -26,9 +26,9 @@ from ingestr.errors import (
     JobFailedError,
     RequestRefusedError,
 )
+from ingestr.ledger.table import SystemTable
 from ingestr.sources.base import Checkpoint, ReadRequest, Stream
 from ingestr.strategies.base import drop
-from ingestr.system import SystemTable
 
 log = logging.getLogger("ingestr")
 

@@ -9,7 +9,7 @@ from ingestr.core.sql import column
 from ingestr.core.strategy import SchemaContract
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError
-from ingestr.quarantine import Quarantine
+from ingestr.ledger.quarantine import Quarantine
 from ingestr.strategies.base import Load, create_from, drop
 from ingestr.strategies.fit import misfit
 

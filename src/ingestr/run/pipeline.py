@@ -7,8 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
-from ingestr import state as system
-from ingestr.columns import remember_columns
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import LOOKBACK, Contents, StreamState, Window
 from ingestr.core.naming import assign_names
@@ -18,18 +16,20 @@ from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
-from ingestr.guard import DeletionGuard
-from ingestr.loading import fill, merge_rows, write
+from ingestr.ledger import state as system
+from ingestr.ledger.quarantine import Quarantine
+from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, default_table
-from ingestr.planning import Plan, make_plan
 from ingestr.progress import Progress
-from ingestr.quarantine import Quarantine
-from ingestr.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
 from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult
-from ingestr.resume import Resumption, fingerprint
-from ingestr.running import Run, Written
-from ingestr.selection import make_request, named_interval, select
+from ingestr.run.columns import remember_columns
+from ingestr.run.context import Run, Written
+from ingestr.run.guard import DeletionGuard
+from ingestr.run.load import fill, merge_rows, write
+from ingestr.run.plan import Plan, make_plan
+from ingestr.run.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
+from ingestr.run.selection import make_request, named_interval, select
 from ingestr.strategies.base import count_rows
 
 log = logging.getLogger("ingestr")

@@ -9,8 +9,8 @@ from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import DecodeError
+from ingestr.ledger.table import SystemTable, about
 from ingestr.sources.base import RejectedRow
-from ingestr.system import SystemTable, about
 
 _TEXT = pa.string()
 TABLE = SystemTable(

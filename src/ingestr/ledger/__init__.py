@@ -1,0 +1,1 @@
+"""What ingestr keeps of its own in the schema ``_ingestr`` of a destination. Knows no platform and no engine."""
