@@ -26,6 +26,7 @@ def ingest(
     interval_start: str | date | None = None,
     interval_end: str | date | None = None,
     incremental_key: str | None = None,
+    incremental_strategy: str | None = None,
     primary_key: Sequence[str] = (),
     sql_exclude_columns: Sequence[str] = (),
     sql_limit: int | None = None,
@@ -56,6 +57,8 @@ def ingest(
         interval_start: first moment to read, inclusive.
         interval_end: last moment to read, inclusive; a date alone means its whole day.
         incremental_key: a date or datetime field; makes the load a merge over windows of that field.
+        incremental_strategy: ``replace``, ``append``, ``merge``, ``delete+insert``, ``truncate+insert`` or ``scd2``;
+            the table's own if ``none`` or None.
         primary_key: columns that identify a row; the Id if empty.
         sql_exclude_columns: columns that are not even downloaded.
         sql_limit: at most this many rows.

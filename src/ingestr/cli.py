@@ -257,7 +257,7 @@ def _as_text(result: "IngestResult") -> str:
     counts = f"{result.rows_inserted:,} inserted, {result.rows_updated:,} updated, {result.rows_unchanged:,} unchanged"
     if result.rows_deleted:
         counts += f", {result.rows_deleted:,} found deleted"
-    if result.strategy == "replace":
+    if result.strategy in ("replace", "truncate+insert"):
         counts = f"the table now holds {result.rows_inserted:,}"
     if result.rows_quarantined:
         counts += f", {result.rows_quarantined:,} in quarantine"

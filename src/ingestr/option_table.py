@@ -8,7 +8,7 @@ silence: a run that asks for a mask must never load a value in clear.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingestr.core.strategy import Deletes, SchemaContract
+from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 
 
 class ProgressMode(StrEnum):
@@ -144,6 +144,14 @@ _HONOURED = (
         metavar="COLUMN",
         default_text="the table's",
         help="Date or datetime column to merge by.",
+    ),
+    Option(
+        name="incremental_strategy",
+        kind=Kind.CHOICE,
+        metavar="STRATEGY",
+        choices=("none", *WriteStrategy),
+        default_text="none, the table's own",
+        help="replace, append, merge, delete+insert, truncate+insert or scd2.",
     ),
     Option(
         name="primary_key",
@@ -309,13 +317,6 @@ _LATER = "comes with a later version"
 _TABLE = "event streams are not a source here: a run copies a table and ends"
 _WRITES = "nothing is written to Salesforce"
 _REFUSED = (
-    _refused(
-        "incremental_strategy",
-        "How rows become the table; none is the table's own way, and the only one that is taken.",
-        f"a strategy of the user's choice {_LATER}; until then each table is written in its own way",
-        "leave it out, or write none; --incremental-key makes a load a merge, --full-refresh a replace",
-        default="none",
-    ),
     _refused(
         "incremental_predicate",
         "A condition for the merge.",

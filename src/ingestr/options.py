@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ingestr.core.budget import ApiBudget
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
-from ingestr.core.strategy import Deletes, SchemaContract
+from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
 
@@ -124,6 +124,7 @@ class IngestOptions(ReadOptions):
     dest_uri: Secret
     dest_table: str | None = None
     primary_key: tuple[str, ...] = ()
+    incremental_strategy: WriteStrategy | None = None
     full_refresh: bool = False
     no_load_timestamp: bool = False
     deletes: Deletes = Deletes.SOFT
@@ -148,6 +149,7 @@ class IngestOptions(ReadOptions):
             raise ConfigurationError(
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
             )
+        self._check_strategy()
         staging = self.staging_dataset
         if staging is not None and (not staging.strip() or "." in staging or staging.strip().lower() == "_ingestr"):
             raise ConfigurationError(
@@ -156,6 +158,25 @@ class IngestOptions(ReadOptions):
             )
         if self.pipelines_dir is not None:
             _expand(self.pipelines_dir)
+
+    def _check_strategy(self) -> None:
+        """What contradicts the strategy, as far as that is known without looking at the table."""
+        strategy = self.incremental_strategy
+        if strategy in (WriteStrategy.APPEND, WriteStrategy.SCD2) and self.deletes is Deletes.HARD:
+            raise ConfigurationError(
+                f"--deletes hard removes rows, and --incremental-strategy {strategy} keeps every version",
+                hint="leave out one of them",
+            )
+        if strategy is WriteStrategy.APPEND and self.refresh_formulas:
+            raise ConfigurationError(
+                "--refresh-formulas changes rows that are there, and --incremental-strategy append only adds rows",
+                hint="leave out one of them",
+            )
+        if strategy is WriteStrategy.DELETE_INSERT and self.sql_limit is not None:
+            raise ConfigurationError(
+                "--incremental-strategy delete+insert together with --sql-limit would remove rows that are not read",
+                hint="leave out one of them; --interval-start and --interval-end bound what is read",
+            )
 
     @property
     def spool_folder(self) -> Path:
@@ -211,6 +232,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "progress": ProgressMode,
     "deletes": Deletes,
     "schema_contract": SchemaContract,
+    "incremental_strategy": WriteStrategy,
 }
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), True),
@@ -260,7 +282,8 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     for name, value in given.items():
         option = BY_NAME[name]
         if name in _ENUMS and value is not None:
-            given[name] = _ENUMS[name]("default" if value == "snake_case" else value)
+            plain = name == "incremental_strategy" and value == "none"
+            given[name] = None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
         elif option.kind is Kind.LIST:
             names = [value] if isinstance(value, str) else value or ()
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())

@@ -7,7 +7,11 @@ class WriteStrategy(StrEnum):
     """What a load does to the rows that the target already holds."""
 
     REPLACE = "replace"
+    APPEND = "append"
     MERGE = "merge"
+    DELETE_INSERT = "delete+insert"
+    TRUNCATE_INSERT = "truncate+insert"
+    SCD2 = "scd2"
 
 
 class Deletes(StrEnum):

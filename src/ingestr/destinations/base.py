@@ -109,9 +109,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do, asked before a call to the source is spent."""
+    """What an engine can do, asked before a call to the source is spent.
+
+    Args:
+        strategies: what it can do in one step that others see as a whole.
+        reasons: why it cannot do others.
+    """
 
     strategies: frozenset[str]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def refuses(self, strategy: str) -> str | None:
+        """Why a strategy cannot be done; None if it can."""
+        if strategy in self.strategies:
+            return None
+        return self.reasons.get(strategy, "it knows no way that others see as one step")
 
 
 class Destination(Protocol):

@@ -38,7 +38,7 @@ class Written:
 
 @dataclass
 class Run:
-    """One run's values that several steps share."""
+    """One run's values that several steps share; ``upper`` is the source's clock, once it is known."""
 
     options: IngestOptions
     clock: Clock
@@ -54,6 +54,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     healed: Written = field(default_factory=Written)
     keyed: bool = True
+    upper: datetime | None = None
 
     @property
     def staging(self) -> TableRef:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace as replace_fields
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 from sqlglot import exp
@@ -9,26 +10,26 @@ from sqlglot import exp
 from ingestr.core.cursor import Window
 from ingestr.core.schema import ColumnWidenedError, TableSchema
 from ingestr.core.sql import among, column, matches, sql_type
-from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
+from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Target
-from ingestr.errors import ConfigurationError, DestinationError, IncompleteReadError
+from ingestr.errors import ConfigurationError, IncompleteReadError
+from ingestr.run.apply import apply
 from ingestr.run.columns import ColumnNames
 from ingestr.run.conform import conform
 from ingestr.run.context import Run, Written
 from ingestr.run.selection import Selection, make_request
 from ingestr.sources.base import Checkpoint, ReadRequest
-from ingestr.strategies import merge, replace
+from ingestr.strategies import merge
 from ingestr.strategies.base import (
     Load,
     count_rows,
     create_schema,
     deduplicate,
-    drop,
-    evolve,
     key_census,
     same_version_twice,
+    without_repeats,
 )
 from ingestr.strategies.fit import Fit, as_flag, fit
 
@@ -81,18 +82,42 @@ def write(
         unchanging=(LOADED_AT,),
         lost=columns.lost,
         deleted=names.get(one.stream.deleted_field or ""),
+        changed=names.get(one.stream.changed_field or ""),
         stamp=_stamp(one, names, target),
         comments=there,
+        rewrite=rewrite,
+        fresh=tuple(names[field] for field in columns.fresh if field in names),
+        incremental_key=names.get(chosen.cursor_field or ""),
+        bounds=_bounds(one, window),
+        moment=one.upper,
+        loaded_at=None if one.options.no_load_timestamp else one.began,
     )
     load, duplicates = _check_keys(one, load, chosen)
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
     if there is not None:
-        _check_vanishing(one, load, there, rewrite=rewrite)
+        _check_vanishing(one, load, there, chosen)
     removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
     load = _conform(one, load, one.options.schema_contract)
-    inserted, updated, unchanged = _apply(one, load, rows, rewrite=rewrite)
-    return Written(rows, inserted, updated, unchanged, removed, duplicates, origin)
+    load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
+    written = apply(one, load, rows, chosen.way)
+    return written + Written(rows, deleted=removed, duplicates=duplicates, origin=origin)
+
+
+def _bounds(one: Run, window: Window | None) -> tuple[datetime | None, datetime | None]:
+    """The interval that the user named, as far as it is read."""
+    start, end = one.options.interval_start, one.options.interval_end
+    if window is not None and start is not None and window.start is not None:
+        start = max(start, window.start)
+    if window is not None and end is not None and window.end is not None:
+        last = window.end if window.end_inclusive else window.end - timedelta(seconds=1)
+        end = min(end, last)
+    return start, end
+
+
+def _is_whole(one: Run, window: Window | None) -> bool:
+    """Whether what is not among the rows read is gone from the source."""
+    return window is None and one.options.sql_limit is None and one.options.deletes is not Deletes.IGNORE
 
 
 def _fit(
@@ -123,38 +148,6 @@ def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Targ
     _fit(one, chosen, columns, target, schema)
 
 
-def _apply(one: Run, load: Load, staged: int, *, rewrite: bool) -> tuple[int, int, int]:
-    """Write the staged rows to the target; returns how many were inserted, updated and unchanged.
-
-    Args:
-        one: the run.
-        load: from where, to where.
-        staged: how many rows were read.
-        rewrite: the rows become the table.
-
-    Raises:
-        DestinationError: the target does not have as many rows as that makes.
-    """
-    destination = one.destination
-    becomes = rewrite or load.target is None
-    one.progress.phase(f"writing {one.target}")
-    if not staged and not becomes:
-        destination.execute([*evolve(load), drop(load.staging)])
-        return 0, 0, 0
-    strategy = replace if becomes else merge
-    destination.execute(strategy.prepare(load))
-    census = destination.query(strategy.census(load))[0]
-    before = 0 if becomes else count_rows(destination, one.target)
-    destination.execute(strategy.plan(load))
-    inserted, after = int(census["inserted"]), count_rows(destination, one.target)
-    if after != before + inserted:
-        raise DestinationError(
-            f"{one.target} has {after} rows where {before} and {inserted} new ones were expected",
-            hint="nothing was committed; please report it",
-        )
-    return inserted, int(census["updated"]), int(census["unchanged"])
-
-
 def _stamp(one: Run, names: dict[str, str], target: Target | None) -> str | None:
     """The target's column that tells changed rows, if it has one."""
     name = names.get(one.stream.changed_field or "")
@@ -167,18 +160,18 @@ def live_rows(one: Run, names: dict[str, str], target: Target) -> exp.Expr:
     return exp.true() if mark is None else exp.not_(as_flag(mark, column(mark.name)))
 
 
-def _check_vanishing(one: Run, load: Load, there: Target, *, rewrite: bool) -> None:
+def _check_vanishing(one: Run, load: Load, there: Target, chosen: Selection) -> None:
     """Count the live rows of the target that this load marks, removes, or does not bring again."""
     if one.guard.live is None:
         return
     in_staging = load.deleted if load.deleted is not None and load.deleted in load.staged.names else None
     marked = column(in_staging, "s").eq(exp.true()) if in_staging else exp.false()
-    if rewrite:
+    if load.rewrite:
         staged = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table("s"))
         [alive] = one.destination.query(staged.where(exp.not_(marked)))
         apart = one.quarantine.count()
         one.guard.take(one.guard.live - int(alive["n"]) - apart, "would be replaced by nothing")
-    elif in_staging is not None and load.primary_key:
+    elif in_staging is not None and load.primary_key and not chosen.traits.has_versions:
         mark = there.find(in_staging)
         alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
         both = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.ref.to_table("t"))
@@ -193,7 +186,7 @@ def _remove_deleted(one: Run, load: Load) -> int:
         return 0
     gone = column(load.deleted).eq(exp.true())
     removed = 0
-    if load.target is not None:
+    if load.target is not None and load.primary_key:
         keys = exp.select(*map(column, load.primary_key)).from_(load.staging.to_table()).where(gone)
         those = among(load.primary_key, keys)
         removed = count_rows(one.destination, one.target, those)
@@ -229,7 +222,8 @@ def merge_rows(
         key,
         unchanging=(LOADED_AT,),
     )
-    one.healed += Written(read, *_apply(one, _conform(one, load, one.options.schema_contract), read, rewrite=False))
+    conformed = _conform(one, load, one.options.schema_contract)
+    one.healed += Written(read) + apply(one, conformed, read, merge)
 
 
 def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> None:
@@ -265,7 +259,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     contract = SchemaContract.DISCARD_VALUE if by_row else one.options.schema_contract
     fitting = _fit(one, chosen, columns, target, schema, inserts=False)
     load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
-    one.destination.execute(merge.fill(_conform(one, load, contract)))
+    one.destination.execute(merge.fill(_conform(one, load, contract), chosen.traits.current))
 
 
 def _already_wider(chosen: Selection, names: dict[str, str], target: Target | None) -> dict[str, pa.DataType]:
@@ -323,13 +317,18 @@ def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
         return load, 0
     census = one.destination.query(key_census(load))[0]
     keys = ", ".join(load.primary_key)
-    if census["null_keys"]:
+    if census["null_keys"] and not chosen.traits.only_adds:
         raise ConfigurationError(
             f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
         )
     duplicates = int(census["rows"]) - int(census["distinct_keys"])
     if not duplicates:
         return load, 0
+    if chosen.traits.only_adds:
+        # Rows that share a key are versions; only one that came twice, as an unordered query may give it, is one.
+        distinct, statements = without_repeats(load) if load.incremental_key is not None else (load, [])
+        one.destination.execute(statements)
+        return distinct, 0
     stamp = load.cursor if load.cursor is not None and load.cursor in load.staged.names else None
     if chosen.primary_key == one.stream.primary_key and stamp is not None:
         [twice] = one.destination.query(same_version_twice(load, stamp))
@@ -339,7 +338,7 @@ def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
             one.note(f"{duplicates} rows are older versions of records that came twice; the newest of each is kept")
             return load, duplicates
     what = f"{counted(duplicates, 'row')} of {one.stream.source_object} repeat the key of another ({keys})"
-    if chosen.strategy is not WriteStrategy.REPLACE or chosen.primary_key != one.stream.primary_key:
+    if chosen.traits.keyed or chosen.primary_key != one.stream.primary_key:
         raise ConfigurationError(
             f"{what}, so that it does not tell the rows apart; nothing was written",
             hint="choose a --primary-key whose values differ, or leave it out",

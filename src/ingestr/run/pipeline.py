@@ -126,7 +126,9 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
         written = write(one, chosen, plan.columns, window, rewrite=plan.rewrite, checkpoint=checkpoint)
         if resumed is not None and plan.coverage.reaches_now and options.sql_limit is None:
             written += _catch_up(one, plan, resumed)
-        if window is not None or options.sql_limit is not None:
+        # A version is no other one for a field that Salesforce shows only now, even where all rows were read.
+        versioned = chosen.traits.current is not None
+        if (window is not None or options.sql_limit is not None or versioned) and not chosen.traits.only_adds:
             formulas = stream.calculated_fields if options.refresh_formulas else ()
             fill(one, chosen, plan.columns, (*plan.columns.fresh, *formulas))
         tally = _tally(one, plan, resumed, in_source)
@@ -137,7 +139,7 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
     return IngestResult(
         source_object=stream.source_object,
         dest_table=str(one.target),
-        strategy=WriteStrategy.REPLACE if plan.rewrite else WriteStrategy.MERGE,
+        strategy=plan.strategy,
         read_by=written.origin,
         rows_read=written.read,
         rows_inserted=written.inserted,
@@ -162,19 +164,20 @@ def _catch_up(one: Run, plan: Plan, since: datetime) -> Written:
     field = chosen.cursor_field or stream.changed_field
     marked = stream.deleted_field is None or any(column.name == stream.deleted_field for column in chosen.columns)
     keyed = one.keyed and chosen.primary_key and chosen.primary_key == stream.primary_key
-    if field is None or not keyed or not marked:
+    snapshots = chosen.traits.only_adds and chosen.cursor_field is None
+    if field is None or not keyed or not marked or snapshots:
         one.note(f"{one.target} is as of {since:%Y-%m-%d %H:%M:%S} UTC: the object has no key to tell later changes")
         return Written()
     window = Window(field, since - LOOKBACK, plan.upper)
     # The rows of the resumed read are the table now.
     plan = replace_fields(plan, columns=replace_fields(plan.columns, anew=False))
-    if chosen.strategy is WriteStrategy.MERGE:
+    if not chosen.traits.whole:
         return write(one, chosen, plan.columns, window, rewrite=False)
     # A table that is replaced holds live rows only: deleted ones are read to be removed.
-    everything = replace_fields(chosen, include_deleted=True)
+    everything = replace_fields(chosen, include_deleted=True, strategy=WriteStrategy.MERGE)
     written = write(one, everything, plan.columns, window, rewrite=False, deletes=Deletes.HARD)
     later = replace_fields(plan, chosen=everything)
-    _reconcile(one, later, Deletes.HARD, since - LOOKBACK, stream.count_live(plan.upper))
+    _reconcile(one, later, Deletes.HARD, since - LOOKBACK, stream.count_live(plan.upper, plan.covered))
     return written
 
 

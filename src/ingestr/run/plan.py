@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
+from sqlglot import exp
+
 from ingestr.core.cursor import Coverage, StreamState, Window, plan_coverage
+from ingestr.core.sql import column, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
@@ -16,7 +19,7 @@ from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
 from ingestr.run.selection import Selection, select
 from ingestr.strategies.base import count_rows
-from ingestr.strategies.fit import things_of_others
+from ingestr.strategies.fit import VERSION_COLUMNS, things_of_others
 
 log = logging.getLogger("ingestr")
 
@@ -46,6 +49,11 @@ class Plan:
     compared: bool
 
     @property
+    def strategy(self) -> WriteStrategy:
+        """What the run does to the table, in the user's words."""
+        return self.chosen.strategy if self.chosen.traits.whole or not self.rewrite else WriteStrategy.REPLACE
+
+    @property
     def covered(self) -> Window | None:
         """The changes that the target holds then, where it does not hold everything."""
         field, start = self.chosen.cursor_field, self.coverage.start
@@ -63,14 +71,17 @@ def make_plan(one: Run) -> Plan:
     current = destination.describe(one.target)
     naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
     given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
-    chosen = select(stream, replace_fields(options, schema_naming=naming), options.primary_key, given)
-    if chosen.strategy not in destination.capabilities.strategies:
-        raise ConfigurationError(f"the destination cannot {chosen.strategy}")
+    chosen = select(
+        stream, replace_fields(options, schema_naming=naming), options.primary_key, given, options.incremental_strategy
+    )
+    if (reason := destination.capabilities.refuses(chosen.strategy)) is not None:
+        raise ConfigurationError(f"the destination cannot do {chosen.strategy}: {reason}")
     before = system.read_state(destination, one.target)
-    rewrite = options.full_refresh or chosen.strategy is WriteStrategy.REPLACE
+    rewrite = options.full_refresh or chosen.traits.whole
+    _check_versions(one, chosen, current, rewrite=rewrite)
     _check_same_source(one, before, current, rewrite=rewrite)
-    upper = stream.server_now()
-    if chosen.strategy is WriteStrategy.MERGE and not chosen.include_deleted:
+    one.upper = upper = stream.server_now()
+    if chosen.traits.deleted_rows and chosen.cursor_field is not None and not chosen.include_deleted:
         _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
@@ -91,7 +102,7 @@ def make_plan(one: Run) -> Plan:
         state = None if rewrite or before is None else _where_it_stands(one, chosen, columns, before, current)
         same = before is None or before.source_object == stream.source_object
         if options.sql_limit is None and same:
-            one.guard.live = count_rows(destination, one.target, live_rows(one, columns.read, current))
+            one.guard.live = _count_guarded(one, chosen, columns, current)
             _guard_org(one, before, rewrite=rewrite)
     coverage = _choose_coverage(one, chosen, state, upper)
     compared = _is_compared(one, chosen, coverage) and _can_be_compared(one, columns, current)
@@ -101,7 +112,8 @@ def make_plan(one: Run) -> Plan:
 def _is_compared(one: Run, chosen: Selection, coverage: Coverage) -> bool:
     by_change = chosen.cursor_field in (one.stream.changed_field, one.stream.created_field)
     return (
-        chosen.include_deleted
+        chosen.traits.compared
+        and chosen.include_deleted
         and chosen.primary_key == one.stream.primary_key
         and one.options.sql_limit is None
         and coverage.reaches_now
@@ -193,11 +205,17 @@ def _is_made_anew(
         fit_declared(one, chosen, columns, current, schema)
         return False
     things = things_of_others(current, schema, columns.made)
+    stays = chosen.traits.keeps_table and not one.options.full_refresh
     if columns.anew or (before is not None and before.source_object.lower() != one.stream.source_object.lower()):
+        if stays:
+            raise ConfigurationError(
+                f"{one.target} holds another object, or has columns of another naming, and {chosen.strategy} keeps it",
+                hint="choose another --dest-table, or start again with --full-refresh",
+            )
         _say_what_goes(one, things)
         return True
     contract = one.options.schema_contract
-    if not things and contract is SchemaContract.EVOLVE:
+    if not things and contract is SchemaContract.EVOLVE and not stays:
         return True
     if current.referenced_by:
         raise ConfigurationError(
@@ -239,7 +257,7 @@ def _where_it_stands(
         one.note(f"{one.target} was emptied since the last run: everything is read again")
         return None
     # Where both sides are compared, the comparison brings back rows that somebody removed.
-    lost = now.rows < state.contents.rows and not chosen.include_deleted
+    lost = now.rows < state.contents.rows and not (chosen.traits.compared and chosen.include_deleted)
     if not now.is_older_than(known) and not lost:
         return state
     by_change = state.cursor_field in (one.stream.changed_field, one.stream.created_field)
@@ -268,7 +286,7 @@ def _choose_coverage(one: Run, chosen: Selection, state: StreamState | None, upp
     if chosen.cursor_field is None:
         if interval is not None:
             one.note(
-                f"{options.source_table} is replaced as a whole: the interval is not used "
+                f"{options.source_table} has no incremental key, so that all of it is read: the interval is not used "
                 "(--incremental-key system_modstamp would merge the interval instead)"
             )
         return Coverage(None, None, upper)
@@ -276,6 +294,36 @@ def _choose_coverage(one: Run, chosen: Selection, state: StreamState | None, upp
     window = coverage.window
     log.debug("reading %s", f"{window.field} from {window.start} to {window.end}" if window else "everything")
     return coverage
+
+
+def _count_guarded(one: Run, chosen: Selection, columns: ColumnNames, current: Target) -> int | None:
+    """The live rows of the target, of which only some may vanish; None where nobody can tell them from versions."""
+    if chosen.traits.only_adds:
+        return None
+    live = live_rows(one, columns.read, current)
+    if chosen.traits.current is not None and current.find(chosen.traits.current) is not None:
+        live = exp.and_(live, column(chosen.traits.current).eq(exp.true()))
+    return count_rows(one.destination, one.target, live)
+
+
+def _check_versions(one: Run, chosen: Selection, current: Target | None, *, rewrite: bool) -> None:
+    """Versions and rows that are their record do not go into one table: each would be taken for the other."""
+    if current is None or one.options.full_refresh:
+        return
+    wanted = chosen.traits.own_columns.columns
+    there = [name for name in VERSION_COLUMNS if current.find(name) is not None]
+    alike = all((found := current.find(each.name)) is not None and found.kind == sql_type(each.type) for each in wanted)
+    if wanted and not alike:
+        raise ConfigurationError(
+            f"{one.target} has not the columns {', '.join(each.name for each in wanted)} that {chosen.strategy} writes",
+            hint="choose another --dest-table, or start again with --full-refresh",
+        )
+    if there and not wanted:
+        raise ConfigurationError(
+            f"{one.target} holds versions of its rows (it has {there[0]}), which {chosen.strategy} would spoil",
+            hint="go on with --incremental-strategy scd2, choose another --dest-table, or start again with "
+            "--full-refresh",
+        )
 
 
 def _check_same_source(one: Run, state: StreamState | None, current: Target | None, *, rewrite: bool) -> None:

@@ -12,6 +12,8 @@ from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
 from ingestr.options import ReadOptions
 from ingestr.sources.base import Checkpoint, ReadRequest, RejectedRow, Stream
+from ingestr.strategies import STRATEGIES
+from ingestr.strategies.base import Strategy, Traits
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,23 @@ class Selection:
     primary_key: tuple[str, ...]
     include_deleted: bool
 
+    @property
+    def way(self) -> Strategy:
+        """What is done with the rows."""
+        return STRATEGIES[self.strategy]
+
+    @property
+    def traits(self) -> Traits:
+        """What is to be known of that."""
+        return self.way.TRAITS
+
 
 def select(
-    stream: Stream, options: ReadOptions, primary_key: tuple[str, ...], given: Mapping[str, str] | None = None
+    stream: Stream,
+    options: ReadOptions,
+    primary_key: tuple[str, ...],
+    given: Mapping[str, str] | None = None,
+    wanted: WriteStrategy | None = None,
 ) -> Selection:
     """Columns, strategy and keys by source field names, after checking everything the user named.
 
@@ -43,6 +59,10 @@ def select(
         options: what the user wants.
         primary_key: the columns that the user named as such.
         given: field → column name of the target, where names were given before.
+        wanted: the strategy that the user named, if any.
+
+    Raises:
+        ConfigurationError: a name that is none, or a strategy that lacks what it needs.
     """
     named = assign_names(stream.schema.names, given or {}, options.schema_naming)
     names = Names(named, given)
@@ -57,9 +77,18 @@ def select(
         # The target's own column names are known here alone; whatever else the name may be, the stream knows.
         known = names.meant_by(options.incremental_key)
         cursor = stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
-    strategy = WriteStrategy.MERGE if options.incremental_key else stream.strategy
-    if strategy is WriteStrategy.MERGE and not keys:
-        raise ConfigurationError(f"{stream.source_object} has no Id to merge by", hint="name one: --primary-key")
+    strategy = wanted or (WriteStrategy.MERGE if options.incremental_key else stream.strategy)
+    traits = STRATEGIES[strategy].TRAITS
+    if traits.keyed and not keys:
+        raise ConfigurationError(
+            f"{stream.source_object} has no Id, and {strategy} needs a primary key",
+            hint="name one: --primary-key",
+        )
+    if traits.windowed and cursor is None:
+        raise ConfigurationError(
+            f"{options.source_table} has no incremental key of its own, and {strategy} needs one",
+            hint="name one: --incremental-key created_date, say",
+        )
     for needed in (*keys, *([cursor] if cursor else [])):
         if needed in excluded:
             raise ConfigurationError(
@@ -68,7 +97,10 @@ def select(
             )
     columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
     # Deleted rows whose mark is not read would look alive.
-    include_deleted = strategy is WriteStrategy.MERGE and stream.deleted_field not in excluded
+    include_deleted = traits.deleted_rows and stream.deleted_field not in excluded
+    if traits.only_adds and cursor is None:
+        # Each run adds all rows that there are: those that are gone are none of them.
+        include_deleted = False
     return Selection(columns, strategy, cursor, keys, include_deleted)
 
 

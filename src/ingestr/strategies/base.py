@@ -1,12 +1,15 @@
 """What every strategy works on, and the statements that they share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol
 
 from sqlglot import exp
 
 from ingestr.core.schema import TableSchema
 from ingestr.core.sql import Statements, column, identifier, sql_type
+from ingestr.core.strategy import WriteStrategy
 from ingestr.destinations.base import Destination, TableRef, Target
 from ingestr.strategies.fit import Fit, cast
 
@@ -26,8 +29,18 @@ class Load:
         unchanging: columns that alone never make a row count as changed (the load timestamp).
         lost: columns that the source has no values for any more: null in every row that is written.
         deleted: the staged column that marks deleted rows, or None.
+        changed: the staged column with the time of a row's last change, or None.
         stamp: a column whose value differs whenever the row has changed, or None; the same value proves nothing.
         comments: what people noted about the table that this load makes anew.
+        rewrite: whether the staged rows become the whole table, whatever the strategy does otherwise.
+        fresh: columns whose values the target's rows lack, so that a difference there is no change of the row.
+        incremental_key: the column that windows are over, or None.
+        bounds: first and last moment of the incremental key that the user named, both inclusive, as far as these
+            rows were read; None where there is none.
+        whole: whether the staged rows are all that the source holds.
+        apart: a query for keys of rows that could not be read: the target's versions of them stay. None for no such.
+        moment: the source's clock when the run began.
+        loaded_at: the load timestamp; None where the rows bear none.
     """
 
     ref: TableRef
@@ -40,8 +53,89 @@ class Load:
     unchanging: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     deleted: str | None = None
+    changed: str | None = None
     stamp: str | None = None
     comments: Target | None = None
+    rewrite: bool = False
+    fresh: tuple[str, ...] = ()
+    incremental_key: str | None = None
+    bounds: tuple[datetime | None, datetime | None] = (None, None)
+    whole: bool = False
+    apart: exp.Query | None = None
+    moment: datetime | None = None
+    loaded_at: datetime | None = None
+
+    @property
+    def becomes(self) -> bool:
+        """Whether the staged rows become the whole table."""
+        return self.rewrite or self.target is None
+
+    @property
+    def compared(self) -> list[str]:
+        """The staged columns that tell whether a row has changed: without keys, and what the target's rows lack."""
+        added = self.fit.added if self.fit is not None else ()
+        skipped = {*self.primary_key, *self.unchanging, *self.fresh, *(each.name for each in added)}
+        lowered = {name.lower() for name in skipped}
+        return [name for name in self.staged.names if name.lower() not in lowered]
+
+    def beside(self, name: str) -> TableRef:
+        """A table of the strategy's own for the time of the load."""
+        return TableRef(self.staging.schema, f"{self.staging.name}_{name}")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a run has to know of a strategy.
+
+    Args:
+        name: what the user calls it.
+        whole: the rows read become the whole table, so that everything is read, or all of the interval.
+        keyed: it needs a primary key.
+        windowed: it needs an incremental key.
+        deleted_rows: rows in the recycle bin are read too, marked as such.
+        only_adds: rows that are there are neither changed nor removed.
+        compared: both sides are compared in the end, and what differs is healed.
+        keeps_table: the table stays, whether something hangs on it or not.
+        current: the column that is true in the one row of each key that stands for what is there now, where the table
+            keeps earlier ones beside it; None elsewhere.
+        own_columns: columns that it adds.
+    """
+
+    name: WriteStrategy
+    whole: bool = False
+    keyed: bool = False
+    windowed: bool = False
+    deleted_rows: bool = False
+    only_adds: bool = False
+    compared: bool = False
+    keeps_table: bool = False
+    current: str | None = None
+    own_columns: TableSchema = field(default_factory=lambda: TableSchema(()))
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether a key may have several rows, each a version of one record."""
+        return self.only_adds or self.current is not None
+
+
+class Strategy(Protocol):
+    """How staged rows become the table: ``prepare``, then ``census``, then ``plan``, in one transaction."""
+
+    TRAITS: Traits
+
+    def prepare(self, load: Load) -> Statements:
+        """Statements that leave the rows of the target as they are, but may change its columns."""
+
+    def census(self, load: Load) -> exp.Query:
+        """One row with numbers of rows.
+
+        ``inserted``, ``updated`` and ``unchanged`` say what becomes of the staged rows. Where a strategy has use for
+        them, ``deleted`` is how many live rows the target loses, ``grown`` how many rows it gains (``inserted`` where
+        it is not told), and ``earlier`` how many rows of staged keys stay beside the staged ones.
+        """
+
+    def plan(self, load: Load) -> Statements:
+        """Statements that write to the target and drop the staging table."""
 
 
 def drop(table: TableRef) -> exp.Expr:
@@ -160,6 +254,13 @@ def deduplicate(load: Load) -> tuple[Load, Statements]:
     columns = [column(name) for name in load.staged.names]
     ranked = exp.select(*columns, rank.as_("_rank")).from_(load.staging.to_table()).subquery("r")
     rows = exp.select(*columns).from_(ranked).where(exp.column("_rank").eq(1))
+    return clean, [create_from(clean.staging, rows), drop(load.staging)]
+
+
+def without_repeats(load: Load) -> tuple[Load, Statements]:
+    """Keep one of staged rows that are the same in every column; returns the load over what remains."""
+    clean = replace(load, staging=load.beside("distinct"))
+    rows = exp.select(*(column(name) for name in load.staged.names)).distinct().from_(load.staging.to_table())
     return clean, [create_from(clean.staging, rows), drop(load.staging)]
 
 

@@ -19,6 +19,9 @@ from ingestr.errors import ConfigurationError
 
 _TEXT = sql_type(pa.string())
 _UTC = exp.Literal.string("UTC")
+# Columns that versions of a record bear, made by the strategy that keeps them.
+VERSION_COLUMNS = ("_scd_valid_from", "_scd_valid_to", "_scd_is_current")
+_OWN = (LOADED_AT, *VERSION_COLUMNS)
 _START_AGAIN = "choose another --dest-table, or start again with --full-refresh"
 
 
@@ -129,7 +132,7 @@ def things_of_others(target: Target, staged: TableSchema, made: Mapping[str, str
         name = there.name.lower()
         if there.generated:
             things.append(f"the computed column {there.name}")
-        elif name not in wanted and name not in made and name != LOADED_AT:
+        elif name not in wanted and name not in made and name not in _OWN:
             things.append(f"the column {there.name}")
         elif name in wanted and there.kind != sql_type(wanted[name].type) and not is_ours(there, made.get(name)):
             things.append(f"the type of {there.name}, {there.kind.sql()}")

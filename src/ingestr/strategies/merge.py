@@ -8,16 +8,18 @@ far faster than updates that are spread over the whole table; rows that foreign 
 from sqlglot import exp
 
 from ingestr.core.sql import Statements, among, column, identifier, matches
+from ingestr.core.strategy import WriteStrategy
 from ingestr.destinations.base import TableRef, TargetColumn
 from ingestr.strategies import replace
-from ingestr.strategies.base import Load, create_from, drop, evolve, insert_into, staged_rows
+from ingestr.strategies.base import Load, Traits, create_from, drop, evolve, insert_into, staged_rows
 
+TRAITS = Traits(WriteStrategy.MERGE, keyed=True, deleted_rows=True, compared=True)
 _NEW = "_ingestr_is_new"
 
 
 def prepare(load: Load) -> Statements:
     """Evolve the target, and collect the staged rows that are new or changed, whole as they will stand there."""
-    if load.target is None:
+    if load.becomes or load.target is None:
         return replace.prepare(load)
     unknown = column(load.primary_key[0], "t").is_(exp.null())
     reasons: list[exp.Expr] = [unknown, _differs(load, "t", "s")]
@@ -37,7 +39,7 @@ def prepare(load: Load) -> Statements:
 
 def census(load: Load) -> exp.Query:
     """One row: how many staged rows are ``inserted``, ``updated`` and stay ``unchanged``; after ``prepare``."""
-    if load.target is None:
+    if load.becomes or load.target is None:
         return replace.census(load)
 
     def count(table: TableRef, condition: exp.Expr) -> exp.Expr:
@@ -54,7 +56,7 @@ def census(load: Load) -> exp.Query:
 
 def plan(load: Load) -> Statements:
     """Put the collected rows in the place of those that they change; after ``prepare``."""
-    if load.target is None:
+    if load.becomes or load.target is None:
         return replace.plan(load)
     new, old = exp.column(_NEW), exp.not_(exp.column(_NEW))
     kept = [each.name for each in _kept_columns(load)]
@@ -89,14 +91,22 @@ def _update(load: Load, rows: exp.Query) -> exp.Expr:
     return update
 
 
-def fill(load: Load) -> Statements:
-    """Give rows that are there the staged values; rows that are not there are not added."""
+def fill(load: Load, current: str | None = None) -> Statements:
+    """Give rows that are there the staged values; rows that are not there are not added.
+
+    Args:
+        load: the staged values, with their keys.
+        current: the column that is true in the one row of a key that gets them; None for all rows.
+    """
+    on = matches(load.primary_key, "t", "s")
+    if current is not None:
+        on = exp.and_(on, column(current, "t").eq(exp.true()))
     names = [name for name in load.staged.names if name not in load.primary_key]
     updates = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
     merge = exp.Merge(
         this=load.ref.to_table("t"),
         using=staged_rows(load).subquery("s"),
-        on=matches(load.primary_key, "t", "s"),
+        on=on,
         whens=exp.Whens(
             expressions=[
                 exp.When(matched=True, condition=_differs(load, "t", "s"), then=exp.Update(expressions=updates))
@@ -107,7 +117,7 @@ def fill(load: Load) -> Statements:
 
 
 def _changed(load: Load) -> TableRef:
-    return TableRef(load.staging.schema, f"{load.staging.name}_changed")
+    return load.beside("changed")
 
 
 def _kept_columns(load: Load) -> list[TargetColumn]:

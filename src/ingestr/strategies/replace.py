@@ -7,8 +7,10 @@ A table that ingestr made is swapped for the staging table. A table on which som
 from sqlglot import exp
 
 from ingestr.core.sql import Statements
+from ingestr.core.strategy import WriteStrategy
 from ingestr.strategies.base import (
     Load,
+    Traits,
     alter,
     comments_on,
     create_from,
@@ -17,6 +19,8 @@ from ingestr.strategies.base import (
     insert_into,
     staged_rows,
 )
+
+TRAITS = Traits(WriteStrategy.REPLACE, whole=True)
 
 
 def prepare(load: Load) -> Statements:
