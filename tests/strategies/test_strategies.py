@@ -68,6 +68,7 @@ def run_merge(database: DuckDBDestination, load: Load) -> dict[str, Any]:
         database.execute(statements)
     database.execute(merge.prepare(load))
     counted = database.query(merge.census(load))[0]
+    assert counted.pop("repeated", 0) == 0
     database.execute(merge.plan(load))
     return counted
 

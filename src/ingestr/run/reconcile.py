@@ -23,7 +23,7 @@ from ingestr.errors import IncompleteReadError
 from ingestr.ledger.quarantine import Quarantine
 from ingestr.run.guard import DeletionGuard
 from ingestr.sources.base import ReadRequest, Stream
-from ingestr.strategies.base import count_rows, drop
+from ingestr.strategies.base import count_rows, drop, refuse_repeated_keys
 from ingestr.strategies.fit import as_flag, as_moment, cast
 
 log = logging.getLogger("ingestr")
@@ -147,6 +147,7 @@ def reconcile(both: Comparison, since: datetime | None, deletes: Deletes, in_sou
         swept, vanished = _sweep(both)
         in_source, gone, in_destination = swept, gone + vanished, both.count_target()
         if in_source != in_destination + (lacking := both.count_lacking()):
+            refuse_repeated_keys(both.destination, both.target.ref, [both.columns.key])
             apart = f" and {lacking} in quarantine" if lacking else ""
             raise IncompleteReadError(
                 f"Salesforce has {in_source} live rows, {both.target.ref} {in_destination}{apart}, "

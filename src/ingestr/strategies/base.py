@@ -10,7 +10,9 @@ from sqlglot import exp
 from ingestr.core.schema import TableSchema
 from ingestr.core.sql import Statements, column, identifier, sql_type
 from ingestr.core.strategy import WriteStrategy
+from ingestr.core.wording import counted
 from ingestr.destinations.base import Destination, TableRef, Target
+from ingestr.errors import ConfigurationError
 from ingestr.strategies.fit import Fit, cast
 
 
@@ -131,7 +133,8 @@ class Strategy(Protocol):
 
         ``inserted``, ``updated`` and ``unchanged`` say what becomes of the staged rows. Where a strategy has use for
         them, ``deleted`` is how many live rows the target loses, ``grown`` how many rows it gains (``inserted`` where
-        it is not told), and ``earlier`` how many rows of staged keys stay beside the staged ones.
+        it is not told), ``earlier`` how many rows of staged keys stay beside the staged ones, and ``repeated`` how many
+        rows too many the target has of keys that should tell its rows apart.
         """
 
     def plan(self, load: Load) -> Statements:
@@ -206,6 +209,23 @@ def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None
     """Rows of a table, or those of them for which a condition is true."""
     counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table.to_table())
     return int(destination.query(counted if where is None else counted.where(where))[0]["n"])
+
+
+def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequence[str]) -> None:
+    """Say so where rows of a table are not told apart by its key: somebody has appended versions to it.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    keys = [column(name) for name in key]
+    repeated = exp.select(*keys).from_(table.to_table()).group_by(*keys).having(exp.Count(this=exp.Star()) > 1)
+    found = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(repeated.subquery("r"))
+    if number := int(destination.query(found)[0]["n"]):
+        raise ConfigurationError(
+            f"{counted(number, 'key')} of {table} ({', '.join(key)}) have several rows, so that nobody can tell which "
+            "of them is meant; nothing was written",
+            hint="go on with --incremental-strategy append, or start again with --full-refresh",
+        )
 
 
 def key_census(load: Load) -> exp.Query:

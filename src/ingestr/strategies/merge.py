@@ -38,7 +38,7 @@ def prepare(load: Load) -> Statements:
 
 
 def census(load: Load) -> exp.Query:
-    """One row: how many staged rows are ``inserted``, ``updated`` and stay ``unchanged``; after ``prepare``."""
+    """One row as ``Strategy.census`` describes it; after ``prepare``."""
     if load.becomes or load.target is None:
         return replace.census(load)
 
@@ -47,10 +47,15 @@ def census(load: Load) -> exp.Query:
 
     changed, new = _changed(load), exp.column(_NEW)
     staged, all_changed = count(load.staging, exp.true()), count(changed, exp.true())
+    known = exp.select(*map(column, load.primary_key)).from_(changed.to_table()).where(exp.not_(new.copy())).distinct()
+    keys = exp.select(exp.Count(this=exp.Star())).from_(known.subquery("k"))
+    # The table itself is asked: of two rows of one key, only one may differ from the staged row.
+    there = count(load.ref, among(load.primary_key, known.copy()))
     return exp.select(
         count(changed, new).as_("inserted"),
         count(changed, exp.not_(new.copy())).as_("updated"),
         exp.Sub(this=staged, expression=all_changed).as_("unchanged"),
+        exp.Sub(this=there, expression=keys.subquery()).as_("repeated"),
     )
 
 

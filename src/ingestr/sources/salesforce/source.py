@@ -22,7 +22,7 @@ from ingestr.sources.salesforce.config import UsernamePassword, parse_config
 from ingestr.sources.salesforce.deletes import deleted_ids
 from ingestr.sources.salesforce.describe import ObjectDescribe, resolve_table
 from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
+from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
 from ingestr.sources.salesforce.reading import ObjectRead
 from ingestr.sources.salesforce.rest import RestQuery, count_rows
 from ingestr.sources.salesforce.resume_token import ResumeToken
@@ -49,6 +49,8 @@ class SalesforceSource:
     def stream(self, table: str) -> "SalesforceStream":
         """The table of a documented name, ``custom:<API name>``, or any object's name."""
         named, describe = resolve_table(self._client, table)
+        if named is None and not table.strip().lower().startswith(CUSTOM_PREFIX):
+            named = _merged_where_it_can(describe)
         return SalesforceStream(self._client, self._clock, named, describe)
 
     @property
@@ -69,6 +71,14 @@ class SalesforceSource:
     def close(self) -> None:
         """Release connections."""
         self._client.close()
+
+
+def _merged_where_it_can(describe: ObjectDescribe) -> NamedTable | None:
+    """An object by its plain name is merged where it has what that takes; ``custom:`` is documented as a replace."""
+    stamp = describe.find(SYSTEM_TIMESTAMP)
+    if describe.find("Id") is None or stamp is None or stamp.type != "datetime" or not stamp.filterable:
+        return None
+    return NamedTable(describe.name, WriteStrategy.MERGE, SYSTEM_TIMESTAMP)
 
 
 class SalesforceStream:
