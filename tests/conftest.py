@@ -10,7 +10,6 @@ import pytest
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
 
-
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
