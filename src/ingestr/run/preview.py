@@ -1,6 +1,6 @@
 """What a run would do, said before it does it: settled by the same steps as the run itself, and nothing is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from ingestr.core.cursor import Coverage, StreamState, Window
@@ -102,7 +102,7 @@ def preview(one: Run) -> TablePlan:
         reason=_reason(one),
         primary_key=tuple(names[key] for key in chosen.primary_key),
         cursor=names.get(chosen.cursor_field or ""),
-        read=replace(one.stream.plan(request)),
+        read=one.stream.plan(request),
         window=plan.coverage.window,
         covered=_covered(plan.before),
         covers=_covers(plan),
