@@ -51,7 +51,7 @@ def main() -> None:
 def _plain_door(org: SimulatedOrg) -> Iterator[str]:
     """Serve the org without TLS and proxy too."""
     sock = listen("127.0.0.1", 0)
-    server = Server(make_app(org), sock)
+    server = Server(make_app(org), sock, org.patience)
     server.start()
     try:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"

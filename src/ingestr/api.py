@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from typing import Any
 
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
@@ -12,8 +13,9 @@ from ingestr.options import IngestOptions, ReadOptions, make_options, respell
 from ingestr.progress import open_progress
 from ingestr.result import IngestResult
 from ingestr.run import pipeline
+from ingestr.run.preview import TablePlan
 
-__all__ = ["IngestResult", "RecordStream", "ingest", "read"]
+__all__ = ["IngestResult", "RecordStream", "TablePlan", "ingest", "plan", "read"]
 
 
 def ingest(
@@ -116,6 +118,27 @@ def read(
     given = dict(locals())
     with _in_python():
         return pipeline.read(make_options(ReadOptions, **given), clock=SystemClock())
+
+
+def plan(source_uri: str, source_table: str, dest_uri: str, dest_table: str | None = None, **options: Any) -> TablePlan:
+    """What ``ingest`` would do now with the same arguments; writes nothing, and costs a few cheap calls.
+
+    Args:
+        source_uri, source_table, dest_uri, dest_table, options: as for ``ingest``.
+
+    Raises:
+        TypeError: an argument that ``ingest`` does not take.
+        IngestrError: what the load itself would end with before its first row.
+    """
+    bound = inspect.signature(ingest).bind(source_uri, source_table, dest_uri, dest_table, **options)
+    bound.apply_defaults()
+    clock = SystemClock()
+    with _in_python():
+        settled = make_options(
+            IngestOptions, **{name: bound.arguments[name] for name in bound.arguments if name != "yes"}
+        )
+        with open_progress(settled.progress, clock) as shown:
+            return pipeline.plan(settled, clock=clock, progress=shown, in_process=True)
 
 
 _PARAMETERS = {f"--{name.replace('_', '-')}": name for name in inspect.signature(ingest).parameters}

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -18,6 +18,7 @@ from ingestr.errors import ConfigurationError
 from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
 from ingestr.options import IngestOptions, from_text, make_options, respell
 from ingestr.progress import JsonProgress, open_progress
+from ingestr.render import plan_event, plan_text, result_event, result_text
 from ingestr.terminal import (
     EXIT_INTERRUPTED,
     EXIT_UNWRITTEN,
@@ -32,9 +33,6 @@ from ingestr.terminal import (
     set_up_logging,
     tell,
 )
-
-if TYPE_CHECKING:
-    from ingestr.api import IngestResult
 
 # The parser's own errors; the module that it keeps them in is not the same in all of its versions.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -133,6 +131,15 @@ _EPILOG = "Every option can be given as a variable: INGESTR_ and its name in cap
 app.command("ingest", cls=_IngestCommand, context_settings=_EXTRA, epilog=_EPILOG)(_ingest_command)
 
 
+def _plan_command(context: typer.Context, **words: Any) -> None:
+    """Say what ``ingest`` would do with the same options; nothing is written."""
+    _ingest_command(context, **{**words, "dry_run": True})
+
+
+_plan_command.__signature__ = inspect.signature(_ingest_command)  # type: ignore[attr-defined]
+app.command("plan", cls=_IngestCommand, context_settings=_EXTRA, epilog=_EPILOG)(_plan_command)
+
+
 def _ingest(given: dict[str, Any]) -> None:
     """Run with what was given, and what the variables add."""
     set_up_logging(debug=given.get("debug") is True)
@@ -154,13 +161,23 @@ def _run(options: IngestOptions) -> None:
     if _events is not None:
         _events.emit({"event": "start", "source_table": options.source_table, "dest_table": options.dest_table})
     with open_progress(options.progress, clock, _events) as shown:
-        result = pipeline.run(options, clock=clock, progress=shown, in_process=False)
+        if options.dry_run:
+            plan = pipeline.plan(options, clock=clock, progress=shown, in_process=False)
+        else:
+            result = pipeline.run(options, clock=clock, progress=shown, in_process=False)
+    if options.dry_run:
+        if _events is not None:
+            _events.emit(plan_event(plan))
+            _events.end(None)
+        else:
+            print_out(plan_text(plan))
+        return
     try:
         if _events is not None:
-            _events.emit(_as_event(result))
+            _events.emit(result_event(result))
             _events.end(None, rows=result.rows_read)
         else:
-            print_out(_as_text(result))
+            print_out(result_text(result))
     except OSError as error:
         log.warning("the load is done, but its result cannot be printed: %s", error.strerror)
     except KeyboardInterrupt:
@@ -219,55 +236,6 @@ def simulate(
             raise ConfigurationError(str(error), hint="choose another --port; 0 picks a free one") from None
 
     guarded(serve, debug=False)
-
-
-def _as_event(result: "IngestResult") -> dict[str, Any]:
-    window = result.window
-    return {
-        "event": "result",
-        "source_object": result.source_object,
-        "dest_table": result.dest_table,
-        "strategy": str(result.strategy),
-        "read_by": result.read_by,
-        "rows_read": result.rows_read,
-        "rows_inserted": result.rows_inserted,
-        "rows_updated": result.rows_updated,
-        "rows_unchanged": result.rows_unchanged,
-        "rows_deleted": result.rows_deleted,
-        "rows_in_source": result.rows_in_source,
-        "rows_in_destination": result.rows_in_destination,
-        "rows_quarantined": result.rows_quarantined,
-        "duplicates": result.duplicates,
-        "resumed": result.resumed,
-        "window_start": window.start.isoformat() if window and window.start else None,
-        "window_end": window.end.isoformat() if window and window.end else None,
-        "api_calls": result.usage.calls,
-        "api_used": result.usage.used,
-        "api_limit": result.usage.limit,
-        "seconds": round(result.seconds, 3),
-        "notes": list(result.notes),
-    }
-
-
-def _as_text(result: "IngestResult") -> str:
-    usage = result.usage
-    allowance = (
-        f"; the org has used {usage.used:,} of {usage.limit:,}" if usage.used is not None and usage.limit else ""
-    )
-    counts = f"{result.rows_inserted:,} inserted, {result.rows_updated:,} updated, {result.rows_unchanged:,} unchanged"
-    if result.rows_deleted:
-        counts += f", {result.rows_deleted:,} found deleted"
-    if result.strategy in ("replace", "truncate+insert"):
-        counts = f"the table now holds {result.rows_inserted:,}"
-    if result.rows_quarantined:
-        counts += f", {result.rows_quarantined:,} in quarantine"
-    if result.rows_in_source is not None:
-        counts += f"; live rows: {result.rows_in_source:,} in Salesforce, {result.rows_in_destination:,} here"
-    return (
-        f"{result.dest_table}: {counted(result.rows_read, 'row')} of {result.source_object} read by {result.read_by}, "
-        f"{counts} ({result.strategy}, {result.seconds:.1f} s)\n"
-        f"API calls: {usage.calls}{allowance}"
-    )
 
 
 _events: JsonProgress | None = None

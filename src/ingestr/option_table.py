@@ -63,6 +63,7 @@ class Option:
         reason: why it is refused; of one that is accepted, what the user is told.
         hint: what to do instead.
         ours: no other version of ingestr has it.
+        command_only: Python has a function of its own for it.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Option:
     reason: str = ""
     hint: str = ""
     ours: bool = False
+    command_only: bool = False
 
     @property
     def flag(self) -> str:
@@ -252,6 +254,14 @@ _HONOURED = (
         default="interactive",
         choices=tuple(ProgressMode),
         help="interactive, log or json.",
+    ),
+    Option(
+        name="dry_run",
+        kind=Kind.FLAG,
+        default=False,
+        help="Only say what would be done, as ingestr plan does.",
+        ours=True,
+        command_only=True,
     ),
     Option(name="debug", kind=Kind.FLAG, default=False, help="Say what is sent, and why."),
 )

@@ -135,6 +135,7 @@ class IngestOptions(ReadOptions):
     staging_dataset: str | None = None
     pipelines_dir: str | None = None
     progress: ProgressMode = ProgressMode.INTERACTIVE
+    dry_run: bool = False
     debug: bool = False
     notes: tuple[str, ...] = ()
 

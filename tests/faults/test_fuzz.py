@@ -8,7 +8,7 @@ import json
 import random
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from answering import Said, served
+from ingestr import redaction
 from ingestr.core.secret import Secret
 from ingestr.errors import IngestrError
 from ingestr.sources.base import ReadRequest
@@ -38,6 +39,14 @@ NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 FIELDS = {"Id": "id", "Name": "string", "Rows__c": "int", "SystemModstamp": "datetime", "IsDeleted": "boolean"}
 ROW = {"Id": "0015e000000abcDAAQ", "Name": "Müller", "Rows__c": 5, "SystemModstamp": STAMP, "IsDeleted": False}
 JOBS, JOB = "/services/data/v64.0/jobs/query", "7505e000000abcDAAQ"
+
+
+@pytest.fixture(autouse=True)
+def known_secrets() -> Iterator[None]:
+    """The logins above were made before this test, which begins with no secret known."""
+    held = [redaction.remember(text) for text in (*SECRETS, SESSION)]
+    yield
+    del held
 
 
 def page_of_csv() -> bytes:

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -301,13 +301,15 @@ class DuckDBDestination:
         """Run the statement in a thread, so that Ctrl-C reaches this one while DuckDB waits for rows."""
         connection = self._open
         worker = ThreadPoolExecutor(1, "duckdb-load")
-        running = worker.submit(_execute_over, connection, sql, stream)
+        running: Future[None] | None = None
         try:
+            running = worker.submit(_execute_over, connection, sql, stream)
             running.result()
         except KeyboardInterrupt:
             connection.interrupt()
             stream.close()
-            if not wait([running], timeout=_PATIENCE).done:
+            # The interrupt may come while the thread starts, before anybody can wait for it.
+            if running is None or not wait([running], timeout=_PATIENCE).done:
                 # A call that hangs in the network holds the connection: with the process, its transaction ends too.
                 self._connection, self._in_transaction = None, False
             raise

@@ -109,31 +109,41 @@ class Resumption:
         self._began = began
         self._token: str | None = None
 
+    def peek(self, wanted: str) -> datetime | None:
+        """The end of the window of a read that ``find`` would take up; changes nothing."""
+        rows = self._rows(mend=False)
+        kept = _Kept.parse(rows[0]) if len(rows) == 1 else None
+        return kept.window_end if kept is not None and self._is_of_use(kept, wanted) else None
+
     def find(self, wanted: str) -> datetime | None:
         """The end of the window of a read that can be taken up; whatever else was left behind is removed."""
-        rows = self._rows()
+        rows = self._rows(mend=True)
         if not rows:
             return None
         kept = _Kept.parse(rows[0]) if len(rows) == 1 else None
         if kept is not None:
             self._token = kept.token
-            if not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token):
+            if self._is_of_use(kept, wanted):
                 return kept.window_end
         log.debug("what the last run left of %s cannot be used", self._target)
         self._discard()
         self._forget()
         return None
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _is_of_use(self, kept: _Kept, wanted: str) -> bool:
+        return not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token)
+
+    def _rows(self, *, mend: bool) -> list[dict[str, Any]]:
         """The rows about the target; a table that is not as we make it is of no use, and gives way to ours."""
         current = self._destination.describe(_READS.ref)
         if current is None:
             return []
         have = {column.name.lower(): normal_type(column.type) for column in current.columns}
         if any(have.get(name) != normal_type(type_) for name, type_ in _COLUMNS.items()):
-            log.debug("%s is of another form, and is made anew", _READS.ref)
-            self._destination.execute([drop(_READS.ref)])
-            self._destination.commit()
+            if mend:
+                log.debug("%s is of another form, and is made anew", _READS.ref)
+                self._destination.execute([drop(_READS.ref)])
+                self._destination.commit()
             return []
         try:
             return _READS.rows(self._destination, self._target)

@@ -28,6 +28,7 @@ from ingestr.run.context import Run, Written
 from ingestr.run.guard import DeletionGuard
 from ingestr.run.load import fill, merge_rows, write
 from ingestr.run.plan import Plan, make_plan
+from ingestr.run.preview import TablePlan, preview
 from ingestr.run.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
 from ingestr.run.selection import make_request, named_interval, select
 from ingestr.strategies.base import count_rows
@@ -50,6 +51,31 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         IngestrError: of the kind that says who must do something about it.
     """
     began = clock.monotonic()
+    with _opened(options, clock, progress, in_process=in_process) as one:
+        try:
+            return _copy(one, lambda: clock.monotonic() - began)
+        except RequestRefusedError as error:
+            if error.code != "INVALID_FIELD":
+                raise
+            # A field went away between describe and query; what is left can be read.
+            one.note(f"{error}: describing {one.stream.source_object} again")
+            one.stream = one.source.stream(options.source_table)
+            return _copy(one, lambda: clock.monotonic() - began)
+
+
+def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> TablePlan:
+    """What ``run`` would do with the same options; writes nothing, and costs a few cheap calls.
+
+    Raises:
+        IngestrError: what the run itself would end with before its first row.
+    """
+    with _opened(options, clock, progress, in_process=in_process) as one:
+        return preview(one)
+
+
+@contextmanager
+def _opened(options: IngestOptions, clock: Clock, progress: Progress, *, in_process: bool) -> Iterator[Run]:
+    """Both ends of a run."""
     for note in options.notes:
         progress.note(note)
     with (
@@ -69,15 +95,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         one.notes.extend(options.notes)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
-        try:
-            return _copy(one, lambda: clock.monotonic() - began)
-        except RequestRefusedError as error:
-            if error.code != "INVALID_FIELD":
-                raise
-            # A field went away between describe and query; what is left can be read.
-            one.note(f"{error}: describing {stream.source_object} again")
-            one.stream = source.stream(options.source_table)
-            return _copy(one, lambda: clock.monotonic() - began)
+        yield one
 
 
 def read(options: ReadOptions, *, clock: Clock) -> RecordStream:

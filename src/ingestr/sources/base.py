@@ -100,6 +100,30 @@ class ReadRequest:
 
 
 @dataclass(frozen=True)
+class ReadPlan:
+    """How a read would be done, settled before the first row.
+
+    Args:
+        api: the way that the rows would come.
+        reason: why, for people.
+        query: what the platform would be asked, in its own language.
+        rows: rows expected; None where the platform does not tell.
+        calls: API calls that these cost, with what prepares and cleans up; None where nobody can tell.
+        otherwise: what would happen instead where the estimate is wrong; empty where nothing would.
+    """
+
+    api: str
+    reason: str
+    query: str = ""
+    rows: int | None = None
+    calls: int | None = None
+    otherwise: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.api}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Usage:
     """Calls to the platform's API: made by us in this run, and used of the allowance by everybody."""
 
@@ -165,6 +189,9 @@ class Stream(Protocol):
 
     def deleted_since(self, start: datetime, end: datetime) -> list[str]:
         """Keys of rows deleted between two moments, as far as the source can tell."""
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        """How ``read`` would answer the request now; costs a call at the most, and asks for no row."""
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""

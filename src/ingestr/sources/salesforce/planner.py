@@ -5,16 +5,18 @@ each large page.
 """
 
 import logging
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ingestr.errors import AccessError, QuotaError, RequestRefusedError
+from ingestr.sources.base import ReadPlan
 from ingestr.sources.salesforce.checks import rows_in, text_in
 from ingestr.sources.salesforce.client import SalesforceClient
 
 log = logging.getLogger("ingestr.salesforce")
 
 MOST_REST_ROWS = 10_000
+# A job is made, looked at a few times, and deleted; its pages are listed five at a time.
+_JOB_CALLS, _PAGES_LISTED = 5, 5
 
 
 class Api(StrEnum):
@@ -22,17 +24,6 @@ class Api(StrEnum):
 
     REST = "REST"
     BULK = "Bulk 2.0"
-
-
-@dataclass(frozen=True)
-class ReadPlan:
-    """The way chosen, and the reason for people."""
-
-    api: Api
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.api}: {self.reason}"
 
 
 def plan_read(
@@ -52,8 +43,9 @@ def plan_read(
     if rows is None:
         return ReadPlan(Api.REST, "Salesforce does not tell the number of rows beforehand")
     if rows > MOST_REST_ROWS:
-        return ReadPlan(Api.BULK, f"about {rows:,} rows are more than the {MOST_REST_ROWS:,} worth asking REST for")
-    return ReadPlan(Api.REST, f"about {rows:,} rows take few calls")
+        reason = f"about {rows:,} rows are more than the {MOST_REST_ROWS:,} worth asking REST for"
+        return ReadPlan(Api.BULK, reason, rows=rows)
+    return ReadPlan(Api.REST, f"about {rows:,} rows take few calls", rows=rows)
 
 
 def too_many(promised: int | None) -> ReadPlan | None:
@@ -63,6 +55,14 @@ def too_many(promised: int | None) -> ReadPlan | None:
     return ReadPlan(
         Api.BULK, f"the query matches {promised:,} rows, more than the {MOST_REST_ROWS:,} worth asking REST for"
     )
+
+
+def bulk_calls(rows: int | None, page_size: int) -> int | None:
+    """Calls of a Bulk read: for the job, its pages and the lists of these; None where the rows are not known."""
+    if rows is None:
+        return None
+    pages = max(1, -(-rows // page_size))
+    return _JOB_CALLS + pages + -(-pages // _PAGES_LISTED)
 
 
 def record_count(client: SalesforceClient, object_name: str) -> int | None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from dataclasses import replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -12,16 +13,23 @@ from ingestr.core.schema import TableSchema
 from ingestr.core.stream import RecordStream
 from ingestr.core.wording import counted
 from ingestr.errors import AccessError, IngestrError, JobFailedError, RequestRefusedError
-from ingestr.sources.base import ReadProgress, ReadRequest
+from ingestr.sources.base import ReadPlan, ReadProgress, ReadRequest
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.bulk import JobResults, PageReader
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
 from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.pages import Workers
-from ingestr.sources.salesforce.planner import Api, ReadPlan, plan_read, too_many
+from ingestr.sources.salesforce.planner import Api, bulk_calls, plan_read, too_many
 from ingestr.sources.salesforce.ranges import find_bounds, is_too_large, read_in_ranges, smaller
-from ingestr.sources.salesforce.rest import RestQuery, RestRead, fits_one_url, group_fields, read_by_id
+from ingestr.sources.salesforce.rest import (
+    RestQuery,
+    RestRead,
+    fits_one_url,
+    group_fields,
+    read_by_id,
+    rest_calls,
+)
 from ingestr.sources.salesforce.resume_token import ResumeToken
 from ingestr.sources.salesforce.spool import Spool, new_folder_name, remove_old_pages
 
@@ -75,16 +83,38 @@ class ObjectRead:
         self._made(job)
         return self._job_stream(ReadPlan(Api.BULK, "going on with a job made before"), job, token)
 
+    def _first_plan(self) -> ReadPlan:
+        return plan_read(
+            self._client,
+            self._object,
+            filtered=bool(self._query.where),
+            limit=self._query.limit,
+            fits_url=fits_one_url(self._client, self._query),
+        )
+
+    def plan(self, count: Callable[[], int | None]) -> ReadPlan:
+        """What ``fresh`` would do.
+
+        Args:
+            count: counts the rows of a query with conditions; None where Salesforce does not tell.
+        """
+        query, plan = self._query, self._first_plan()
+        rows = count() if query.where and plan.api is Api.REST else plan.rows
+        if query.limit is not None:
+            rows = query.limit if rows is None else min(rows, query.limit)
+        plan = too_many(rows) or plan
+        if plan.api is Api.BULK:
+            text = soql.select(query.object_name, query.fields, where=query.where, limit=query.limit)
+            calls, otherwise = bulk_calls(rows, query.page_size), "REST, if Bulk refuses the object"
+        else:
+            text, calls = query.soql(query.fields), rest_calls(rows, query.page_size, len(self._groups))
+            otherwise = "" if rows is not None else "Bulk 2.0, if the first page says that there are many rows"
+        return replace(plan, query=text, rows=rows, calls=calls, otherwise=otherwise)
+
     def fresh(self) -> RecordStream:
         """The rows by the way that suits their number."""
         query = self._query
-        plan = plan_read(
-            self._client,
-            self._object,
-            filtered=bool(query.where),
-            limit=query.limit,
-            fits_url=fits_one_url(self._client, query),
-        )
+        plan = self._first_plan()
         if plan.api is Api.REST:
             opened = self._open_rest(query)
             if isinstance(opened, RestRead):

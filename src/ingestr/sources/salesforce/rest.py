@@ -93,10 +93,7 @@ class RestRead:
     @property
     def calls(self) -> int | None:
         """About how many calls the whole read takes; None where the number of rows is not known."""
-        if self.promised is None:
-            return None
-        by_id = -(-_LARGEST_PAGE // _IDS_PER_QUERY)
-        return -(-self.promised // _LARGEST_PAGE) * (1 + by_id * (len(self._groups) - 1))
+        return rest_calls(self.promised, self._query.page_size, len(self._groups))
 
     def _begin(self, query: RestQuery) -> tuple[Iterator[Answer], Answer]:
         """The pages of a query and the first of them, its fields regrouped until Salesforce serves the first group."""
@@ -157,6 +154,18 @@ class RestRead:
         return page
 
 
+def rest_calls(rows: int | None, page_size: int, groups: int) -> int | None:
+    """Calls of a REST read: a page, and the other groups of its fields by Ids; None where the rows are not known."""
+    if rows is None:
+        return None
+    size = _page_size(page_size)
+    return max(1, -(-rows // size)) * (1 + -(-size // _IDS_PER_QUERY) * (groups - 1))
+
+
+def _page_size(wanted: int) -> int:
+    return min(max(wanted, _LEAST_PAGE), _LARGEST_PAGE)
+
+
 def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int | None:
     """``COUNT()`` of archived and deleted rows too, unless ``where`` says otherwise; None where it is not known."""
     text = soql.select(object_name, ["COUNT()"], where=where)
@@ -209,7 +218,7 @@ def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) ->
             to another, or the last page is missing.
     """
     doing = f"reading {query.object_name}"
-    size = min(max(query.page_size, _LEAST_PAGE), _LARGEST_PAGE)
+    size = _page_size(query.page_size)
     headers = {"Sforce-Query-Options": f"batchSize={size}"}
     params: dict[str, str] | None = {"q": query.soql(fields)}
     path, trail, rows = client.path(query.resource), Trail(doing), 0

@@ -14,7 +14,7 @@ from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
-from ingestr.sources.base import ReadRequest, Usage
+from ingestr.sources.base import ReadPlan, ReadRequest, Usage
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.auth import SOAP_LOGIN_ENDS
 from ingestr.sources.salesforce.client import SalesforceClient
@@ -189,20 +189,37 @@ class SalesforceStream:
     def _remember(self, job: QueryJob) -> None:
         self._jobs[job.id] = job
 
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        """How ``read`` would answer the request now; costs a call at the most, and asks for no row."""
+
+        def count() -> int | None:
+            where = list(self._query(request).where)
+            if self.deleted_field and not request.include_deleted:
+                where.append(f"{self.deleted_field} = false")
+            try:
+                return count_rows(self._client, self.source_object, where)
+            except RequestRefusedError as error:
+                log.debug("%s", error)
+                return None
+
+        return self._object_read(request).plan(count)
+
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""
-        types = {column.name: column.type for column in self.schema.columns}
-        columns = [
-            Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
-        ]
-        one = ObjectRead(
-            self._client, self._clock, self._query(request), request, TableSchema(tuple(columns)), self._remember
-        )
+        one = self._object_read(request)
         if request.keys is not None:
             return one.by_id()
         token = request.checkpoint.token if request.checkpoint is not None else None
         resumed = ResumeToken.parse(token) if token is not None else None
         return one.resumed(resumed) if resumed is not None else one.fresh()
+
+    def _object_read(self, request: ReadRequest) -> ObjectRead:
+        types = {column.name: column.type for column in self.schema.columns}
+        columns = [
+            Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
+        ]
+        schema = TableSchema(tuple(columns))
+        return ObjectRead(self._client, self._clock, self._query(request), request, schema, self._remember)
 
     def _query(self, request: ReadRequest) -> RestQuery:
         key = self._describe.find(request.window.field) if request.window else None

@@ -1,0 +1,135 @@
+"""Results and plans as text for people and as JSON for programs."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ingestr.core.wording import counted
+
+if TYPE_CHECKING:
+    from ingestr.core.cursor import Window
+    from ingestr.result import IngestResult
+    from ingestr.run.preview import Covered, TablePlan
+
+
+def result_event(result: "IngestResult") -> dict[str, Any]:
+    """A result as one line of JSON."""
+    window = result.window
+    return {
+        "event": "result",
+        "source_object": result.source_object,
+        "dest_table": result.dest_table,
+        "strategy": str(result.strategy),
+        "read_by": result.read_by,
+        "rows_read": result.rows_read,
+        "rows_inserted": result.rows_inserted,
+        "rows_updated": result.rows_updated,
+        "rows_unchanged": result.rows_unchanged,
+        "rows_deleted": result.rows_deleted,
+        "rows_in_source": result.rows_in_source,
+        "rows_in_destination": result.rows_in_destination,
+        "rows_quarantined": result.rows_quarantined,
+        "duplicates": result.duplicates,
+        "resumed": result.resumed,
+        "window_start": window.start.isoformat() if window and window.start else None,
+        "window_end": window.end.isoformat() if window and window.end else None,
+        "api_calls": result.usage.calls,
+        "api_used": result.usage.used,
+        "api_limit": result.usage.limit,
+        "seconds": round(result.seconds, 3),
+        "notes": list(result.notes),
+    }
+
+
+def result_text(result: "IngestResult") -> str:
+    """A result in two lines."""
+    usage = result.usage
+    allowance = (
+        f"; the org has used {usage.used:,} of {usage.limit:,}" if usage.used is not None and usage.limit else ""
+    )
+    counts = f"{result.rows_inserted:,} inserted, {result.rows_updated:,} updated, {result.rows_unchanged:,} unchanged"
+    if result.rows_deleted:
+        counts += f", {result.rows_deleted:,} found deleted"
+    if result.strategy in ("replace", "truncate+insert"):
+        counts = f"the table now holds {result.rows_inserted:,}"
+    if result.rows_quarantined:
+        counts += f", {result.rows_quarantined:,} in quarantine"
+    if result.rows_in_source is not None:
+        counts += f"; live rows: {result.rows_in_source:,} in Salesforce, {result.rows_in_destination:,} here"
+    return (
+        f"{result.dest_table}: {counted(result.rows_read, 'row')} of {result.source_object} read by {result.read_by}, "
+        f"{counts} ({result.strategy}, {result.seconds:.1f} s)\n"
+        f"API calls: {usage.calls}{allowance}"
+    )
+
+
+def plan_event(plan: "TablePlan") -> dict[str, Any]:
+    """A plan as one line of JSON: every value of it, moments in ISO 8601."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, dict):
+            return {name: plain(each) for name, each in value.items()}
+        return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+    facts: dict[str, Any] = plain(asdict(plan))
+    return {"event": "plan", **facts}
+
+
+def plan_text(plan: "TablePlan") -> str:
+    """A plan in some lines, each of which begins with what it is about."""
+    read = plan.read
+    lines = [("target", _target(plan)), ("strategy", f"{plan.strategy}, because of {plan.reason}{_keys(plan)}")]
+    if plan.resumed is not None:
+        lines.append(("resumes", f"a read that was broken off, as of {_moment(plan.resumed)}"))
+    rows = "an unknown number of rows" if read.rows is None else f"about {counted(read.rows, 'row')}"
+    calls = "" if read.calls is None else f" in about {counted(read.calls, 'API call')}"
+    lines += [
+        ("reads", f"{_window(plan.window)}: {rows}{calls}"),
+        ("by", f"{read.api}: {read.reason}" + (f"; or else {read.otherwise}" if read.otherwise else "")),
+        ("query", read.query),
+        ("covers", f"now {_covered(plan.covered)}, afterwards {_covered(plan.covers)}"),
+        ("compared", "live rows of both sides, in the end" if plan.compared else "no"),
+    ]
+    changes = {
+        "adds columns": plan.added,
+        "widens columns": plan.widened,
+        "checks columns": plan.checked,
+        "leaves out": plan.absent,
+    }
+    lines += [(name, ", ".join(names)) for name, names in changes.items() if names]
+    lines += [("note", note) for note in plan.notes]
+    lines.append(("cost", f"{counted(plan.usage.calls, 'API call')} for this plan; nothing was written"))
+    return "\n".join(f"{name:<15}{text}" for name, text in lines)
+
+
+def _target(plan: "TablePlan") -> str:
+    if not plan.exists:
+        return f"{plan.dest_table}, which is not there yet"
+    things = f"; it has {', '.join(plan.things)}" if plan.things else ""
+    return f"{plan.dest_table}, " + ("which is made anew" if plan.made_anew else "which stays") + things
+
+
+def _keys(plan: "TablePlan") -> str:
+    key = f"; key {', '.join(plan.primary_key)}" if plan.primary_key else "; no key"
+    return key + (f", by {plan.cursor}" if plan.cursor else "")
+
+
+def _window(window: "Window | None") -> str:
+    if window is None:
+        return "everything"
+    start = f" from {_moment(window.start)}" if window.start else ""
+    end = f" to {_moment(window.end)}" if window.end else ""
+    return f"{window.field}{start}{end}" + (" inclusive" if window.end and window.end_inclusive else "")
+
+
+def _covered(covered: "Covered | None") -> str:
+    if covered is None:
+        return "nothing that is kept"
+    start = "everything" if covered.start is None else f"changes from {_moment(covered.start)}"
+    return f"{start} up to {_moment(covered.end)}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
