@@ -341,7 +341,8 @@ def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
     if chosen.traits.keyed or chosen.primary_key != one.stream.primary_key:
         raise ConfigurationError(
             f"{what}, so that it does not tell the rows apart; nothing was written",
-            hint="choose a --primary-key whose values differ, or leave it out",
+            hint="choose a --primary-key whose values differ, or load all rows without a key: "
+            "--incremental-strategy replace, without --primary-key",
         )
     one.note(f"{what}: all rows are loaded, without a key")
     one.keyed = False
