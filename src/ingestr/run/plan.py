@@ -81,7 +81,8 @@ def make_plan(one: Run) -> Plan:
     _check_versions(one, chosen, current, rewrite=rewrite)
     _check_same_source(one, before, current, rewrite=rewrite)
     one.upper = upper = stream.server_now()
-    if chosen.traits.deleted_rows and chosen.cursor_field is not None and not chosen.include_deleted:
+    snapshots = chosen.traits.only_adds and chosen.cursor_field is None
+    if chosen.traits.deleted_rows and not chosen.include_deleted and not snapshots:
         _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
