@@ -71,7 +71,25 @@ def write(
         checkpoint=checkpoint,
     )
     rows, schema, origin = _stage(one, request, columns, target)
-    load = Load(
+    load = replace_fields(
+        _load_of(one, chosen, columns, target, schema), comments=there, rewrite=rewrite, bounds=_bounds(one, window)
+    )
+    load, duplicates = _check_keys(one, load, chosen)
+    if load.primary_key:
+        one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
+    if there is not None:
+        _check_vanishing(one, load, there, chosen)
+    removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
+    load = _conform(one, load, one.options.schema_contract)
+    load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
+    written = apply(one, load, rows, chosen.way)
+    return written + Written(rows, deleted=removed, duplicates=duplicates, origin=origin)
+
+
+def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target | None, schema: TableSchema) -> Load:
+    """The rows that were staged, and which of their columns play which role."""
+    names = columns.read
+    return Load(
         ref=one.target,
         staging=one.staging,
         staged=schema,
@@ -84,24 +102,11 @@ def write(
         deleted=names.get(one.stream.deleted_field or ""),
         changed=names.get(one.stream.changed_field or ""),
         stamp=_stamp(one, names, target),
-        comments=there,
-        rewrite=rewrite,
         fresh=tuple(names[field] for field in columns.fresh if field in names),
         incremental_key=names.get(chosen.cursor_field or ""),
-        bounds=_bounds(one, window),
         moment=one.upper,
         loaded_at=None if one.options.no_load_timestamp else one.began,
     )
-    load, duplicates = _check_keys(one, load, chosen)
-    if load.primary_key:
-        one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
-    if there is not None:
-        _check_vanishing(one, load, there, chosen)
-    removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
-    load = _conform(one, load, one.options.schema_contract)
-    load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
-    written = apply(one, load, rows, chosen.way)
-    return written + Written(rows, deleted=removed, duplicates=duplicates, origin=origin)
 
 
 def _bounds(one: Run, window: Window | None) -> tuple[datetime | None, datetime | None]:

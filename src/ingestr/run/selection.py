@@ -79,16 +79,7 @@ def select(
         cursor = stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
     strategy = wanted or (WriteStrategy.MERGE if options.incremental_key else stream.strategy)
     traits = STRATEGIES[strategy].TRAITS
-    if traits.keyed and not keys:
-        raise ConfigurationError(
-            f"{stream.source_object} has no Id, and {strategy} needs a primary key",
-            hint="name one: --primary-key",
-        )
-    if traits.windowed and cursor is None:
-        raise ConfigurationError(
-            f"{options.source_table} has no incremental key of its own, and {strategy} needs one",
-            hint="name one: --incremental-key created_date, say",
-        )
+    _check_needs(stream, options.source_table, traits, keys, cursor)
     for needed in (*keys, *([cursor] if cursor else [])):
         if needed in excluded:
             raise ConfigurationError(
@@ -102,6 +93,20 @@ def select(
         # Each run adds all rows that there are: those that are gone are none of them.
         include_deleted = False
     return Selection(columns, strategy, cursor, keys, include_deleted)
+
+
+def _check_needs(stream: Stream, source_table: str, traits: Traits, keys: tuple[str, ...], cursor: str | None) -> None:
+    """Refuse a strategy that lacks a key."""
+    if traits.keyed and not keys:
+        raise ConfigurationError(
+            f"{stream.source_object} has no Id, and {traits.name} needs a primary key",
+            hint="name one: --primary-key",
+        )
+    if traits.windowed and cursor is None:
+        raise ConfigurationError(
+            f"{source_table} has no incremental key of its own, and {traits.name} needs one",
+            hint="name one: --incremental-key created_date, say",
+        )
 
 
 def named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
