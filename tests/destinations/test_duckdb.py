@@ -1,9 +1,14 @@
 """The DuckDB destination: URIs, locks, files that are something else, and tables in its way."""
 
+import inspect
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -200,3 +205,37 @@ def test_a_table_of_many_columns_is_committed(tmp_path: Path) -> None:
         assert destination.load(RecordStream(schema, [batch] * 6), TableRef("main", "wide")) == 24_000
         destination.commit()
     assert query(tmp_path / "wide.db", "SELECT count(c799) AS n FROM main.wide").to_pylist() == [{"n": 24_000}]
+
+
+def test_a_load_is_ended_by_whatever_ends_the_wait_for_it(database: Path) -> None:
+    """An interrupt that Python turns into another error, as a lock changes hands, ends the statement all the same."""
+    schema, unwanted = TableSchema((Column("a", pa.int64()),)), threading.Event()
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"a": [1]})
+        unwanted.wait()
+
+    wait = threading.Condition.wait.__code__
+    lines, first = inspect.getsourcelines(threading.Condition.wait)
+    released = first + next(n for n, line in enumerate(lines) if "gotit = False" in line)
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+        caller = frame.f_back
+        if frame.f_code is wait and frame.f_lineno == released and caller and caller.f_code.co_name == "result":
+            raise KeyboardInterrupt
+        return interrupt
+
+    with closing(open_destination(Secret(f"duckdb:///{database}"), in_process=True)) as destination:
+        destination.connect()
+        destination.execute([create_schema("s")])
+        destination.commit()
+        stream, staging = RecordStream(schema, rows(), on_close=unwanted.set), TableRef("s", "staging")
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            with pytest.raises(RuntimeError, match="un-acquired lock"):
+                destination.load(stream, staging)
+        finally:
+            sys.settrace(before)
+        destination.rollback()
+        assert destination.describe(staging) is None

@@ -305,13 +305,15 @@ class DuckDBDestination:
         try:
             running = worker.submit(_execute_over, connection, sql, stream)
             running.result()
-        except KeyboardInterrupt:
-            connection.interrupt()
-            stream.close()
-            # The interrupt may come while the thread starts, before anybody can wait for it.
-            if running is None or not wait([running], timeout=_PATIENCE).done:
-                # A call that hangs in the network holds the connection: with the process, its transaction ends too.
-                self._connection, self._in_transaction = None, False
+        except BaseException:
+            # The statement may have failed, and then this is over. An interrupt may come while the thread starts, before
+            # anybody can wait for it, and while a condition's lock changes hands, when Python turns it into another error.
+            if running is None or not running.done():
+                connection.interrupt()
+                stream.close()
+                if running is None or not wait([running], timeout=_PATIENCE).done:
+                    # A call that hangs in the network holds the connection: with the process, its transaction ends too.
+                    self._connection, self._in_transaction = None, False
             raise
         finally:
             worker.shutdown(wait=False)
