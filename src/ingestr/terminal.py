@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -38,6 +39,7 @@ _REINSTALL = "install ingestr again, or give the process more memory"
 
 log = logging.getLogger("ingestr")
 _endings: list[Callable[[str, int], None]] = []
+_interrupted = Event()
 
 
 def guarded(action: Callable[[], None], *, debug: bool) -> None:
@@ -50,6 +52,9 @@ def guarded(action: Callable[[], None], *, debug: bool) -> None:
     except KeyboardInterrupt:
         fail("interrupted; the destination is as it was", None, EXIT_INTERRUPTED)
     except Exception as error:
+        if _interrupted.is_set():
+            # Python makes an interrupt another error where it comes as a condition's lock changes hands.
+            fail("interrupted; the destination is as it was", None, EXIT_INTERRUPTED)
         if debug:
             with suppress(OSError, ValueError):
                 tell("".join(traceback.format_exception(error)).rstrip())
@@ -111,6 +116,7 @@ def interruptible() -> None:
         # Whatever passes signals on may send several: the second would break into the closing.
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
+        _interrupted.set()
         raise KeyboardInterrupt
 
     for number in numbers:

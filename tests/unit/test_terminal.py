@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -97,3 +99,20 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_an_interrupt_that_became_another_error_is_one() -> None:
+    """Python makes an interrupt a RuntimeError where a lock is released twice for it: the exit code is still 130."""
+    script = (
+        "import os, signal\n"
+        "from ingestr.terminal import guarded, interruptible\n"
+        "def action():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise RuntimeError('release unlocked lock') from None\n"
+        "interruptible()\n"
+        "guarded(action, debug=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted; the destination is as it was\n")

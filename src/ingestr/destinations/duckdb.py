@@ -306,8 +306,8 @@ class DuckDBDestination:
             running = worker.submit(_execute_over, connection, sql, stream)
             running.result()
         except BaseException:
-            # The statement may have failed, and then this is over. An interrupt may come while the thread starts, before
-            # anybody can wait for it, and while a condition's lock changes hands, when Python turns it into another error.
+            # The statement may have failed, and then this is over. An interrupt may come while the thread starts,
+            # before anybody can wait for it, or as a condition's lock changes hands: Python makes that another error.
             if running is None or not running.done():
                 connection.interrupt()
                 stream.close()
