@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from databases import PostgresDatabase, Server, newest, running
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
+from support import Database
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,6 +52,27 @@ def org() -> Iterator[SimulatedOrg]:
 def database(tmp_path: Path) -> Path:
     """Where the test's database will be."""
     return tmp_path / "sf.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """The newest PostgreSQL, for all tests of this process."""
+    with running(newest()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Server) -> Iterator[PostgresDatabase]:
+    """A PostgreSQL database of the test's own."""
+    with postgres_server.database() as database:
+        yield database
+
+
+@pytest.fixture(params=["DuckDB", "PostgreSQL"])
+def either(request: pytest.FixtureRequest) -> Database:
+    """A database of the test's own, of each engine."""
+    database: Database = request.getfixturevalue("database" if request.param == "DuckDB" else "postgres")
+    return database
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from support import ingest, query, source_uri, table_names
         ("duckdb://", "no file"),
         ("duckdb:///", "no file"),
         ("duckdb:///sf.db?token=S3CRET", "takes no parameters"),
-        ("postgresql://user:S3CRET@host/db", "no destination is known"),
+        ("snowflake://user:S3CRET@host/db", "no destination is known"),
         ("sf.db", "no scheme"),
         ("duckdb:///:memory:", "gone when the command ends"),
     ],

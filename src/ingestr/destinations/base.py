@@ -1,6 +1,6 @@
 """The roles of a destination: the few things that a load asks of an engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -67,6 +67,7 @@ class TargetColumn:
         default: the expression of its DEFAULT, or None.
         generated: whether the engine computes it from other columns, so that nobody can write it.
         comment: what people noted about it, or None.
+        pinned_by: what keeps the engine from changing its type, in words: an index here, a view there.
     """
 
     name: str
@@ -76,6 +77,7 @@ class TargetColumn:
     default: str | None = None
     generated: bool = False
     comment: str | None = None
+    pinned_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Target:
         constraints: PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY as the engine spells them.
         referenced_by: other tables whose foreign keys point here.
         comment: what people noted about the table, or None.
+        others: whatever else it would lose if it were made anew, in words: views, triggers, privileges, its owner.
+        tells_case: whether the engine takes names that differ in case only for names of two things.
     """
 
     ref: TableRef
@@ -97,13 +101,21 @@ class Target:
     constraints: tuple[str, ...] = ()
     referenced_by: tuple[str, ...] = ()
     comment: str | None = None
+    others: tuple[str, ...] = ()
+    tells_case: bool = False
 
     def find(self, name: str | None) -> TargetColumn | None:
-        """The column of this name in any case, as engines find it."""
-        return None if name is None else self._by_name.get(name.lower())
+        """The column of this name, in any case where there is none that is spelled just so."""
+        if name is None:
+            return None
+        return self._by_name.get(name) or self._by_lower_name.get(name.lower())
 
     @cached_property
     def _by_name(self) -> dict[str, TargetColumn]:
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def _by_lower_name(self) -> dict[str, TargetColumn]:
         return {column.name.lower(): column for column in self.columns}
 
 
@@ -114,10 +126,15 @@ class Capabilities:
     Args:
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
+        longest_name: how many bytes a name of a column may have; None where there is no such bound.
+        many_writers: whether several processes write to one database at the same time, so that a table that is empty
+            for one of them may be about to be filled by another.
     """
 
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    longest_name: int | None = None
+    many_writers: bool = False
 
     def refuses(self, strategy: str) -> str | None:
         """Why a strategy cannot be done; None if it can."""
@@ -141,17 +158,34 @@ class Destination(Protocol):
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
 
+    def reserve(self, table: TableRef) -> None:
+        """Keep other runs off a table until the connection is closed; waits for one that is at it.
+
+        Raises:
+            ConfigurationError: nobody could tell the table's name from that of another.
+            DestinationError: the other run takes too long.
+        """
+
     def describe(self, table: TableRef) -> Target | None:
         """The table as it stands, or None where there is no such table."""
+
+    def describe_all(self, tables: Iterable[TableRef]) -> Mapping[TableRef, Target]:
+        """Those of several tables that there are, as they stand; in one round trip where there are any to make."""
 
     def query(self, select: exp.Query) -> list[dict[str, Any]]:
         """Rows of a query, inside the open transaction if there is one."""
 
-    def load(self, stream: RecordStream, staging: TableRef) -> int:
-        """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds."""
+    def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
+        """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds.
+
+        Args:
+            stream: the rows.
+            staging: the table.
+            lasting: whether it may become the target, rather than to be dropped before the commit.
+        """
 
     def execute(self, statements: Sequence[exp.Expr]) -> None:
-        """Run statements inside the transaction, beginning it if need be."""
+        """Run statements inside the transaction, beginning it if need be; at the latest before the next query."""
 
     def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once; ``written`` is the table that it changes most."""

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,6 +259,14 @@ class DuckDBDestination:
         with self._errors(f"looking at {table}"):
             return describe_table(self._open, table, lambda query: self._arrow(query).schema)
 
+    def describe_all(self, tables: Iterable[TableRef]) -> dict[TableRef, Target]:
+        """Those of several tables that there are, as they stand."""
+        found = {table: self.describe(table) for table in tables}
+        return {table: target for table, target in found.items() if target is not None}
+
+    def reserve(self, table: TableRef) -> None:
+        """Nothing is left to do: who has the file open has it alone."""
+
     def query(self, select: exp.Query) -> list[dict[str, Any]]:
         """Rows of a query, inside the open transaction if there is one."""
         with self._errors("reading"):
@@ -275,11 +283,14 @@ class DuckDBDestination:
         for table in named.find_all(exp.Table):
             if table.args.get("db") is not None:
                 table.set("catalog", exp.to_identifier(self._catalog, quoted=True))
+        if isinstance(named, exp.Create):
+            # A table that does not last is a table like others here.
+            named.set("properties", None)
         if isinstance(named, exp.Comment) and isinstance(named.this, exp.Column):
             named.this.set("catalog", exp.to_identifier(self._catalog, quoted=True))
         return named.sql("duckdb", copy=False)
 
-    def load(self, stream: RecordStream, staging: TableRef) -> int:
+    def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
         if len(stream.schema.columns) > _USUAL_COLUMNS and self._may_set:

@@ -185,7 +185,8 @@ class Resumption:
 
     def _forget(self) -> None:
         self._destination.execute([_READS.delete(self._target)])
-        _READS.drop_if_empty(self._destination)
+        if not self._destination.capabilities.many_writers:
+            _READS.drop_if_empty(self._destination)
         self._destination.commit()
 
     def break_off(self, error: BaseException) -> int:
