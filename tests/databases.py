@@ -25,6 +25,8 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "listen_addresses": "",
     "max_connections": "40",
+    # A test that waits for itself ends.
+    "lock_timeout": "20s",
 }
 _ARROW = {
     16: pa.bool_(),
@@ -122,10 +124,13 @@ class PostgresDatabase:
         """A connection of the test's own."""
         return self.server.connect(self.name, user)
 
-    def execute(self, sql: str) -> None:
-        """Run statements, as somebody else."""
-        with self.connect() as connection:
-            connection.execute(sql.encode())
+    def execute(self, sql: str, user: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run statements, as somebody else; returns the rows of the last one."""
+        with self.connect(user) as connection:
+            cursor = connection.execute(sql.encode())
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description is not None else []
 
     def query(self, sql: str) -> pa.Table:
         """Rows of a query, with the types that the server declares."""

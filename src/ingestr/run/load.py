@@ -281,7 +281,7 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
     """Read everything into the staging table; again, with a wider type, when a value needs one."""
     while True:
         try:
-            return _stage_once(one, request, columns.read)
+            return _stage_once(one, request, columns.read, lasting=target is None)
         except ColumnWidenedError as error:
             one.destination.rollback()
             one.quarantine.forget()
@@ -299,14 +299,16 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
                 )
 
 
-def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[int, TableSchema, str]:
+def _stage_once(
+    one: Run, request: ReadRequest, names: dict[str, str], *, lasting: bool = False
+) -> tuple[int, TableSchema, str]:
     one.progress.phase(f"reading {one.stream.source_object}")
     rows = one.stream.read(replace_fields(request, report=one.progress.reading))
     schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
     with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
         schemas = dict.fromkeys([one.target.schema, one.staging.schema])
         one.destination.execute([create_schema(name) for name in schemas])
-        loaded = one.destination.load(stream, one.staging)
+        loaded = one.destination.load(stream, one.staging, lasting=lasting)
     if loaded != stream.rows:
         raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
     return loaded, schema, rows.origin

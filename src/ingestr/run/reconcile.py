@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from ingestr.core.cursor import Window
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema
-from ingestr.core.sql import column, identifier, moment
+from ingestr.core.sql import absent_from, column, identifier, moment
 from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
@@ -106,7 +106,7 @@ class Comparison:
         if ids is None:
             return 0
         lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
-        lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
+        lacking = lacking.where(absent_from([column("row_id", "q")], self.known()))
         return int(self.destination.query(lacking)[0]["n"])
 
 
@@ -177,12 +177,12 @@ def _sweep(both: Comparison) -> tuple[int, int]:
             there = exp.select(column("id")).from_(swept)
             mine = column(both.columns.key)
             missing = exp.select(column("id")).from_(swept.copy())
-            missing = missing.where(exp.not_(column("id").isin(query=both.known())))
+            missing = missing.where(absent_from([column("id")], both.known()))
             both.destination.execute(both.quarantine.keep_only(there))
             if (apart := both.quarantine.ids()) is not None:
-                missing = missing.where(exp.not_(column("id").isin(query=apart)))
+                missing = missing.where(absent_from([column("id")], apart))
             absent = tuple(row["id"] for row in both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1)))
-            gone = both.known().where(exp.not_(mine.isin(query=there.copy())))
+            gone = both.known().where(absent_from([mine], there.copy()))
             vanished = _mark_deleted(both, gone, "are not among those that this login sees in Salesforce")
             if absent:
                 log.info(
@@ -236,7 +236,7 @@ def _with_staged(
     staging = _ids_table(both)
     renamed = TableSchema((Column("id", pa.string()),))
     batches = (pa.RecordBatch.from_arrays(batch.columns, schema=renamed.arrow) for batch in stream)
-    both.destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)
+    both.destination.load(RecordStream(renamed, batches, on_close=stream.close), staging, lasting=False)
     result = use(staging.to_table())
     both.destination.execute([drop(staging)])
     return result
