@@ -37,7 +37,7 @@ def stage(database: DuckDBDestination, rows: list[Row], deleted: frozenset[str] 
     database.execute([create_schema("public")])
     values = [{"id": key, "n": n, "stamp": at(second), "gone": key in deleted} for key, n, second in rows]
     database.load(RecordStream(schema, pa.Table.from_pylist(values, schema=schema.arrow).to_batches()), STAGING)
-    target = database.describe(TARGET)
+    target = database.describe(TARGET)[0]
     made = {each.name.lower(): str(normal_type(each.type)) for each in target.columns} if target is not None else {}
     load = Load(
         TARGET,
@@ -59,10 +59,10 @@ def write(database: DuckDBDestination, strategy: Strategy, load: Load) -> dict[s
     """Let a strategy write a load; the numbers that it tells are those that the table shows."""
     before = 0 if load.becomes else count(database)
     database.execute(strategy.prepare(load))
-    census = database.query(strategy.census(load))[0]
+    census = database.query(strategy.census(load))[0][0]
     database.execute(strategy.plan(load))
-    assert count(database) == before + census.get("grown", census["inserted"])
-    [left] = database.query(
+    assert count(database) == before + int(census["grown" if "grown" in census else "inserted"])
+    [[left]] = database.query(
         exp.select(exp.Count(this=exp.Star()).as_("n"))
         .from_(exp.to_table("duckdb_tables()"))
         .where("table_name LIKE '%staging%'")
@@ -73,13 +73,13 @@ def write(database: DuckDBDestination, strategy: Strategy, load: Load) -> dict[s
 
 def count(database: DuckDBDestination) -> int:
     """Rows of the target."""
-    [row] = database.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(TARGET.to_table()))
+    [[row]] = database.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(TARGET.to_table()))
     return int(row["n"])
 
 
 def content(database: DuckDBDestination, *names: str) -> list[tuple[Any, ...]]:
     """These columns of the target's rows, in order."""
-    rows = database.query(exp.select(*(exp.column(name) for name in names)).from_(TARGET.to_table()))
+    [rows] = database.query(exp.select(*(exp.column(name) for name in names)).from_(TARGET.to_table()))
     return sorted((tuple(row.values()) for row in rows), key=repr)
 
 

@@ -13,6 +13,8 @@ from ingestr.errors import ConfigurationError
 
 SYSTEM_SCHEMA = "_ingestr"
 
+Rows = list[dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class TableRef:
@@ -114,10 +116,12 @@ class Capabilities:
     Args:
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
+        exclusive: whether one process at a time has the whole database to itself.
     """
 
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    exclusive: bool = False
 
     def refuses(self, strategy: str) -> str | None:
         """Why a strategy cannot be done; None if it can."""
@@ -141,17 +145,21 @@ class Destination(Protocol):
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
 
-    def describe(self, table: TableRef) -> Target | None:
-        """The table as it stands, or None where there is no such table."""
+    def describe(self, *tables: TableRef) -> list[Target | None]:
+        """The tables as they stand, None where there is no such table; one round trip for all of them."""
 
-    def query(self, select: exp.Query) -> list[dict[str, Any]]:
-        """Rows of a query, inside the open transaction if there is one."""
+    def query(self, *queries: exp.Query) -> list[Rows]:
+        """The rows of each query, inside the open transaction if there is one; one round trip for all of them."""
 
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds."""
 
-    def execute(self, statements: Sequence[exp.Expr]) -> None:
-        """Run statements inside the transaction, beginning it if need be."""
+    def execute(self, statements: Sequence[exp.Expr]) -> list[Rows]:
+        """Run statements inside the transaction, beginning it if need be; one round trip for all of them.
+
+        Returns:
+            The rows of those that are queries, in order.
+        """
 
     def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once; ``written`` is the table that it changes most."""

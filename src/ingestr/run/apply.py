@@ -3,7 +3,7 @@
 from ingestr.core.wording import counted
 from ingestr.errors import DestinationError
 from ingestr.run.context import Run, Written
-from ingestr.strategies.base import Load, Strategy, count_rows, drop, evolve, refuse_repeated_keys
+from ingestr.strategies.base import Load, Strategy, counting, drop, evolve, refuse_repeated_keys
 
 
 def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
@@ -22,19 +22,22 @@ def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
     """
     destination, traits = one.destination, strategy.TRAITS
     one.progress.phase(f"writing {one.target}")
+    if load.becomes or (load.fit is not None and (load.fit.added or load.fit.widened)):
+        one.alter()
     if not staged and not load.becomes and not (traits.windowed or (load.whole and traits.current is not None)):
         destination.execute([*evolve(load), drop(load.staging)])
         return Written()
-    destination.execute(strategy.prepare(load))
-    census = destination.query(strategy.census(load))[0]
+    rows = counting(one.target)
+    standing = [] if load.becomes else [rows]
+    [census], *counted_before = destination.execute([*strategy.prepare(load), strategy.census(load), *standing])
     inserted, deleted = int(census["inserted"]), int(census.get("deleted", 0))
     if deleted:
         one.guard.take(deleted, "would go, as they are not among the rows read")
     if census.get("repeated"):
         refuse_repeated_keys(destination, load.ref, load.primary_key)
-    before = 0 if load.becomes else count_rows(destination, one.target)
-    destination.execute(strategy.plan(load))
-    after, grown = count_rows(destination, one.target), int(census.get("grown", inserted))
+    before = sum(int(row["n"]) for [row] in counted_before)
+    [[row]] = destination.execute([*strategy.plan(load), rows])
+    after, grown = int(row["n"]), int(census.get("grown", inserted))
     if after != before + grown:
         raise DestinationError(
             f"{one.target} has {after} rows where {before + grown} were expected",

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from ingestr.core.naming import SchemaNaming, assign_names, column_name
 from ingestr.core.sql import Statements
 from ingestr.core.transforms import LOADED_AT
-from ingestr.destinations.base import TableRef, Target
+from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.state import KeptField, KeptNames, write_names
 from ingestr.sources.base import Stream
 
@@ -120,9 +121,9 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
     return every | {field: KeptField(every[field].column, every[field].type, was_read=False) for field in fields}
 
 
-def remember_columns(target: TableRef, stream: Stream, names: ColumnNames) -> Statements:
+def remember_columns(ledger: Ledger, stream: Stream, names: ColumnNames) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return write_names(target, stream.source_object, names.every, str(names.naming))
+    return write_names(ledger, stream.source_object, names.every, str(names.naming))
 
 
 def settle_naming(

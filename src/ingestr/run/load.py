@@ -1,6 +1,6 @@
 """One load: rows are staged, made to fit, checked and written to the target. Knows no platform and no engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
@@ -60,7 +60,7 @@ def write(
         MassDeletionError: an unusual share of the target's rows would go.
     """
     names = columns.read
-    there = one.destination.describe(one.target)
+    there = one.table()
     target = None if columns.anew else there
     request = make_request(
         one.options,
@@ -74,11 +74,14 @@ def write(
     load = replace_fields(
         _load_of(one, chosen, columns, target, schema), comments=there, rewrite=rewrite, bounds=_bounds(one, window)
     )
-    load, duplicates = _check_keys(one, load, chosen)
+    keys, vanishing = _look_at_staged(one, load, there, chosen)
+    distinct, duplicates = _check_keys(one, load, chosen, keys)
+    if distinct != load and vanishing is not None:
+        _, vanishing = _look_at_staged(one, distinct, there, chosen)
+    load = distinct
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
-    if there is not None:
-        _check_vanishing(one, load, there, chosen)
+    _check_vanishing(one, load, vanishing)
     removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
     load = _conform(one, load, one.options.schema_contract)
     load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
@@ -165,24 +168,47 @@ def live_rows(one: Run, names: dict[str, str], target: Target) -> exp.Expr:
     return exp.true() if mark is None else exp.not_(as_flag(mark, column(mark.name)))
 
 
-def _check_vanishing(one: Run, load: Load, there: Target, chosen: Selection) -> None:
-    """Count the live rows of the target that this load marks, removes, or does not bring again."""
-    if one.guard.live is None:
-        return
+def _look_at_staged(
+    one: Run, load: Load, there: Target | None, chosen: Selection
+) -> tuple[Mapping[str, int] | None, int | None]:
+    """The numbers of ``key_census``, and those of ``_vanishing``; None where there are none. One query for both."""
+    keys = [key_census(load)] if load.primary_key else []
+    vanishing = _vanishing(one, load, there, chosen)
+    if vanishing is None and not keys:
+        return None, None
+    found = [row for [row] in one.destination.query(*keys, *([] if vanishing is None else [vanishing]))]
+    return found[0] if keys else None, None if vanishing is None else int(found[-1]["n"])
+
+
+def _vanishing(one: Run, load: Load, there: Target | None, chosen: Selection) -> exp.Query | None:
+    """A query for ``n``: live rows of the target that staged rows mark as deleted; of a rewrite, the staged live rows.
+
+    None where nothing is guarded, or nothing can vanish by these rows.
+    """
+    if there is None or one.guard.live is None:
+        return None
     in_staging = load.deleted if load.deleted is not None and load.deleted in load.staged.names else None
     marked = column(in_staging, "s").eq(exp.true()) if in_staging else exp.false()
+    counted_rows = exp.select(exp.Count(this=exp.Star()).as_("n"))
     if load.rewrite:
-        staged = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table("s"))
-        [alive] = one.destination.query(staged.where(exp.not_(marked)))
-        apart = one.quarantine.count()
-        one.guard.take(one.guard.live - int(alive["n"]) - apart, "would be replaced by nothing")
-    elif in_staging is not None and load.primary_key and not chosen.traits.has_versions:
-        mark = there.find(in_staging)
-        alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
-        both = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.ref.to_table("t"))
-        both = both.join(load.staging.to_table("s"), on=matches(load.primary_key, "t", "s"))
-        [gone] = one.destination.query(both.where(exp.and_(marked, alive_there)))
-        one.guard.take(int(gone["n"]), "were deleted in Salesforce since the last run")
+        return counted_rows.from_(load.staging.to_table("s")).where(exp.not_(marked))
+    if in_staging is None or not load.primary_key or chosen.traits.has_versions:
+        return None
+    mark = there.find(in_staging)
+    alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
+    both = counted_rows.from_(load.ref.to_table("t"))
+    both = both.join(load.staging.to_table("s"), on=matches(load.primary_key, "t", "s"))
+    return both.where(exp.and_(marked, alive_there))
+
+
+def _check_vanishing(one: Run, load: Load, number: int | None) -> None:
+    """Tell the guard of the live rows of the target that this load marks, removes, or does not bring again."""
+    if number is None or one.guard.live is None:
+        return
+    if load.rewrite:
+        one.guard.take(one.guard.live - number - one.quarantine.count(), "would be replaced by nothing")
+    else:
+        one.guard.take(number, "were deleted in Salesforce since the last run")
 
 
 def _remove_deleted(one: Run, load: Load) -> int:
@@ -217,7 +243,7 @@ def merge_rows(
         ) from error
     key = tuple(names[name] for name in chosen.primary_key)
     one.quarantine.write(one.staging, key[0])
-    target = one.destination.describe(one.target)
+    target = one.table()
     load = Load(
         one.target,
         one.staging,
@@ -231,13 +257,15 @@ def merge_rows(
     one.healed += Written(read) + apply(one, conformed, read, merge)
 
 
-def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> None:
+def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> bool:
     """Read some fields of all rows into rows that are there already: what no window over changes would bring.
+
+    Returns whether there was any such field.
 
     Adding a field moves no row's timestamp, nor does a formula whose outcome changes. Fields for which the target has
     no column, as its contract gives it none, are left out.
     """
-    names, target = columns.read, one.destination.describe(one.target)
+    names, target = columns.read, one.table()
     wanted = tuple(
         dict.fromkeys(
             field
@@ -249,7 +277,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
         )
     )
     if not wanted:
-        return
+        return False
     one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
     request = replace_fields(
         make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.quarantine.add),
@@ -265,6 +293,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     fitting = _fit(one, chosen, columns, target, schema, inserts=False)
     load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
     one.destination.execute(merge.fill(_conform(one, load, contract), chosen.traits.current))
+    return True
 
 
 def _already_wider(chosen: Selection, names: dict[str, str], target: Target | None) -> dict[str, pa.DataType]:
@@ -304,23 +333,23 @@ def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[
     rows = one.stream.read(replace_fields(request, report=one.progress.reading))
     schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
     with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
-        schemas = dict.fromkeys([one.target.schema, one.staging.schema])
-        one.destination.execute([create_schema(name) for name in schemas])
+        schemas = {one.staging.schema} | ({one.target.schema} if one.table() is None else set())
+        if one.table() is None or one.staging.schema != one.target.schema:
+            one.destination.execute([create_schema(name) for name in sorted(schemas)])
         loaded = one.destination.load(stream, one.staging)
     if loaded != stream.rows:
         raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
     return loaded, schema, rows.origin
 
 
-def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
+def _check_keys(one: Run, load: Load, chosen: Selection, census: Mapping[str, int] | None) -> tuple[Load, int]:
     """Refuse null keys, and rows that a key does not tell apart.
 
     Only rows that are versions of one record may give way to its newest: an unordered query gives a record twice when
     it changes while it is read. All other rows that share a key are rows: big objects and metadata bear one Id in all.
     """
-    if not load.primary_key:
+    if census is None:
         return load, 0
-    census = one.destination.query(key_census(load))[0]
     keys = ", ".join(load.primary_key)
     if census["null_keys"] and not chosen.traits.only_adds:
         raise ConfigurationError(
@@ -331,12 +360,14 @@ def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
         return load, 0
     if chosen.traits.only_adds:
         # Rows that share a key are versions; only one that came twice, as an unordered query may give it, is one.
-        distinct, statements = without_repeats(load) if load.incremental_key is not None else (load, [])
+        if load.incremental_key is None:
+            return load, 0
+        distinct, statements = without_repeats(load)
         one.destination.execute(statements)
         return distinct, 0
     stamp = load.cursor if load.cursor is not None and load.cursor in load.staged.names else None
     if chosen.primary_key == one.stream.primary_key and stamp is not None:
-        [twice] = one.destination.query(same_version_twice(load, stamp))
+        [[twice]] = one.destination.query(same_version_twice(load, stamp))
         if not twice["n"]:
             load, statements = deduplicate(load)
             one.destination.execute(statements)

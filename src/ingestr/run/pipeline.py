@@ -7,8 +7,10 @@ from contextlib import closing, contextmanager
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
+from sqlglot import exp
+
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import LOOKBACK, Contents, StreamState, Window
+from ingestr.core.cursor import LOOKBACK, StreamState, Window
 from ingestr.core.naming import assign_names
 from ingestr.core.sql import Statements
 from ingestr.core.strategy import Deletes, WriteStrategy
@@ -17,7 +19,6 @@ from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.destinations.base import parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import state as system
-from ingestr.ledger.quarantine import Quarantine
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, default_table
 from ingestr.progress import Progress
@@ -70,6 +71,7 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
         IngestrError: what the run itself would end with before its first row.
     """
     with _opened(options, clock, progress, in_process=in_process) as one:
+        one.look()
         return preview(one)
 
 
@@ -89,9 +91,8 @@ def _opened(options: IngestOptions, clock: Clock, progress: Progress, *, in_proc
         progress.phase(f"asking Salesforce about {options.source_table}")
         stream = source.stream(options.source_table)
         run_id, started = uuid.uuid4().hex, clock.now()
-        quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
         guard = DeletionGuard(target, options.allow_mass_delete)
-        one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine, guard)
+        one = Run(options, clock, progress, destination, source, stream, target, run_id, started, guard)
         one.notes.extend(options.notes)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
@@ -127,9 +128,10 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
 
 def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
     options, stream, destination = one.options, one.stream, one.destination
+    one.look()
     plan = make_plan(one)
     chosen = plan.chosen
-    resumption = Resumption(destination, one.target, stream, options.spool_folder, one.began)
+    resumption = Resumption(destination, one.ledger, stream, options.spool_folder, one.began)
     request = make_request(options, chosen, plan.coverage.window, {})
     wanted = fingerprint(stream, one.source.identity, request, interval=not plan.coverage.reaches_now)
     resumed = resumption.find(wanted)
@@ -145,13 +147,15 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
         if resumed is not None and plan.coverage.reaches_now and options.sql_limit is None:
             written += _catch_up(one, plan, resumed)
         # A version is no other one for a field that Salesforce shows only now, even where all rows were read.
-        versioned = chosen.traits.current is not None
+        versioned, filled = chosen.traits.current is not None, False
         if (window is not None or options.sql_limit is not None or versioned) and not chosen.traits.only_adds:
             formulas = stream.calculated_fields if options.refresh_formulas else ()
-            fill(one, chosen, plan.columns, (*plan.columns.fresh, *formulas))
+            filled = fill(one, chosen, plan.columns, (*plan.columns.fresh, *formulas))
         tally = _tally(one, plan, resumed, in_source)
         written += one.healed
-        destination.execute([*_remember(one, plan), *resumption.commit()])
+        touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
+        if kept := [*_remember(one, plan, touched=touched), *resumption.commit()]:
+            destination.execute(kept)
         destination.commit(one.target)
     resumption.finish()
     return IngestResult(
@@ -229,7 +233,7 @@ def _tally(one: Run, plan: Plan, resumed: datetime | None, in_source: int | None
 
 def _reconcile(one: Run, plan: Plan, deletes: Deletes, since: datetime | None, in_source: int | None) -> Tally:
     stream, chosen, names = one.stream, plan.chosen, plan.columns.read
-    target = one.destination.describe(one.target)
+    target = one.table()
     assert target is not None  # noqa: S101 - it was written just now
     columns = LiveColumns(
         key=names[chosen.primary_key[0]],
@@ -260,8 +264,14 @@ def _reconcile(one: Run, plan: Plan, deletes: Deletes, since: datetime | None, i
     return tally
 
 
-def _remember(one: Run, plan: Plan) -> Statements:
-    """Statements that keep what the target covers, and its columns; what is not known now is kept as it was."""
+def _remember(one: Run, plan: Plan, *, touched: bool) -> Statements:
+    """Statements that keep what the target covers, and its columns; what is not known now is kept as it was.
+
+    Args:
+        one: the run.
+        plan: what it did.
+        touched: whether the target's rows are others than before.
+    """
     field, whole = plan.chosen.cursor_field, one.options.sql_limit is None
     state = plan.before
     if plan.rewrite or plan.state is None or (whole and plan.coverage.progresses):
@@ -273,16 +283,17 @@ def _remember(one: Run, plan: Plan) -> Statements:
             plan.coverage.end if reached else None,
             plan.coverage.start if reached else None,
         )
-    if state is not None and state.cursor_field is not None:
-        state = replace_fields(state, contents=_contents(one, plan))
-    known = state is None or state == plan.before
-    statements = [] if known or state is None else system.write_state(one.target, state, one.run_id, one.began)
-    return statements + remember_columns(one.target, one.stream, plan.columns)
+    statements: Statements = []
+    if state is not None and (touched or state != plan.before):
+        contents = _contents(one, plan) if state.cursor_field is not None else None
+        statements = system.write_state(one.ledger, state, contents, one.run_id, one.began)
+    return statements + remember_columns(one.ledger, one.stream, plan.columns)
 
 
-def _contents(one: Run, plan: Plan) -> Contents | None:
-    target = one.destination.describe(one.target)
+def _contents(one: Run, plan: Plan) -> exp.Query | None:
+    """A query for what the target holds now."""
+    target = one.table()
     if target is None:
         return None
     changed = target.find(plan.columns.read.get(plan.chosen.cursor_field or ""))
-    return system.read_contents(one.destination, target, changed, target.find(LOADED_AT))
+    return system.contents_of(target, changed, target.find(LOADED_AT))

@@ -107,7 +107,8 @@ class Comparison:
             return 0
         lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
         lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
-        return int(self.destination.query(lacking)[0]["n"])
+        [[row]] = self.destination.query(lacking)
+        return int(row["n"])
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,12 @@ def _sweep(both: Comparison) -> tuple[int, int]:
             mine = column(both.columns.key)
             missing = exp.select(column("id")).from_(swept.copy())
             missing = missing.where(exp.not_(column("id").isin(query=both.known())))
-            both.destination.execute(both.quarantine.keep_only(there))
+            if released := both.quarantine.keep_only(there):
+                both.destination.execute(released)
             if (apart := both.quarantine.ids()) is not None:
                 missing = missing.where(exp.not_(column("id").isin(query=apart)))
-            absent = tuple(row["id"] for row in both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1)))
+            [rows] = both.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1))
+            absent = tuple(row["id"] for row in rows)
             gone = both.known().where(exp.not_(mine.isin(query=there.copy())))
             vanished = _mark_deleted(both, gone, "are not among those that this login sees in Salesforce")
             if absent:

@@ -207,8 +207,14 @@ def _comment(kind: str, place: exp.Expr, text: str) -> exp.Expr:
 
 def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None = None) -> int:
     """Rows of a table, or those of them for which a condition is true."""
+    [[row]] = destination.query(counting(table, where))
+    return int(row["n"])
+
+
+def counting(table: TableRef, where: exp.Expr | None = None) -> exp.Select:
+    """One row: ``n``, the rows of a table, or those of them for which a condition is true."""
     counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table.to_table())
-    return int(destination.query(counted if where is None else counted.where(where))[0]["n"])
+    return counted if where is None else counted.where(where)
 
 
 def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequence[str]) -> None:
@@ -220,7 +226,8 @@ def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequenc
     keys = [column(name) for name in key]
     repeated = exp.select(*keys).from_(table.to_table()).group_by(*keys).having(exp.Count(this=exp.Star()) > 1)
     found = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(repeated.subquery("r"))
-    if number := int(destination.query(found)[0]["n"]):
+    [[row]] = destination.query(found)
+    if number := int(row["n"]):
         raise ConfigurationError(
             f"{counted(number, 'key')} of {table} ({', '.join(key)}) have several rows, so that nobody can tell which "
             "of them is meant; nothing was written",
