@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -80,6 +81,17 @@ class TargetColumn:
     comment: str | None = None
 
 
+class Role(Enum):
+    """What a column tells of its row."""
+
+    KEY = "key"
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+    CURSOR = "cursor"
+    LOADED_AT = "loaded at"
+
+
 @dataclass(frozen=True)
 class Target:
     """A table of the destination as it stands, with what people have hung on it.
@@ -91,6 +103,7 @@ class Target:
         constraints: PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY as the engine spells them.
         referenced_by: other tables whose foreign keys point here.
         comment: what people noted about the table, or None.
+        roles: the column of each role, where a run has settled that; the table need not have it.
     """
 
     ref: TableRef
@@ -99,6 +112,11 @@ class Target:
     constraints: tuple[str, ...] = ()
     referenced_by: tuple[str, ...] = ()
     comment: str | None = None
+    roles: Mapping[Role, str] = field(default_factory=dict)
+
+    def of(self, role: Role) -> TargetColumn | None:
+        """The column of a role, if there is one."""
+        return self.find(self.roles.get(role))
 
     def find(self, name: str | None) -> TargetColumn | None:
         """The column of this name in any case, as engines find it."""

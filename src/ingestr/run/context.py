@@ -1,10 +1,11 @@
 """The values of one run that its steps share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ingestr.core.clock import Clock
-from ingestr.destinations.base import Destination, TableRef, Target
+from ingestr.destinations.base import Destination, Role, TableRef, Target
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.quarantine import TABLE as QUARANTINE
 from ingestr.ledger.quarantine import Quarantine
@@ -57,9 +58,9 @@ class Run:
     ledger: Ledger = field(init=False)
     quarantine: Quarantine = field(init=False)
     notes: list[str] = field(default_factory=list)
-    healed: Written = field(default_factory=Written)
     keyed: bool = True
     upper: datetime | None = None
+    roles: Mapping[Role, str] = field(default_factory=dict)
     _table: Target | None = None
     _is_known: bool = False
 
@@ -77,7 +78,7 @@ class Run:
         if not self._is_known:
             [self._table] = self.destination.describe(self.target)
             self._is_known = True
-        return self._table
+        return replace(self._table, roles=self.roles) if self._table is not None else None
 
     def alter(self) -> None:
         """Take note that the columns of the target change: it has to be looked at again."""

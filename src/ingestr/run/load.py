@@ -13,7 +13,7 @@ from ingestr.core.sql import among, column, matches, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.core.wording import counted
-from ingestr.destinations.base import Target
+from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError, IncompleteReadError
 from ingestr.run.apply import apply
 from ingestr.run.columns import ColumnNames
@@ -99,14 +99,14 @@ def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target |
         target=target,
         fit=_fit(one, chosen, columns, target, schema),
         primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=next((names[f] for f in (one.stream.changed_field, chosen.cursor_field) if f in names), None),
+        cursor=one.roles.get(Role.CHANGED, one.roles.get(Role.CURSOR)),
         unchanging=(LOADED_AT,),
         lost=columns.lost,
-        deleted=names.get(one.stream.deleted_field or ""),
-        changed=names.get(one.stream.changed_field or ""),
-        stamp=_stamp(one, names, target),
+        deleted=one.roles.get(Role.DELETED),
+        changed=one.roles.get(Role.CHANGED),
+        stamp=one.roles[Role.CHANGED] if target is not None and target.of(Role.CHANGED) is not None else None,
         fresh=tuple(names[field] for field in columns.fresh if field in names),
-        incremental_key=names.get(chosen.cursor_field or ""),
+        incremental_key=one.roles.get(Role.CURSOR),
         moment=one.upper,
         loaded_at=None if one.options.no_load_timestamp else one.began,
     )
@@ -156,15 +156,9 @@ def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Targ
     _fit(one, chosen, columns, target, schema)
 
 
-def _stamp(one: Run, names: dict[str, str], target: Target | None) -> str | None:
-    """The target's column that tells changed rows, if it has one."""
-    name = names.get(one.stream.changed_field or "")
-    return name if target is not None and target.find(name) is not None else None
-
-
-def live_rows(one: Run, names: dict[str, str], target: Target) -> exp.Expr:
+def live_rows(target: Target) -> exp.Expr:
     """The condition for rows of the target that are not marked as deleted."""
-    mark = target.find(names.get(one.stream.deleted_field or ""))
+    mark = target.of(Role.DELETED)
     return exp.true() if mark is None else exp.not_(as_flag(mark, column(mark.name)))
 
 
@@ -208,7 +202,7 @@ def _check_vanishing(one: Run, load: Load, number: int | None) -> None:
     if load.rewrite:
         one.guard.take(one.guard.live - number - one.quarantine.count(), "would be replaced by nothing")
     else:
-        one.guard.take(number, "were deleted in Salesforce since the last run")
+        one.guard.take(number, f"were deleted in {one.stream.platform} since the last run")
 
 
 def _remove_deleted(one: Run, load: Load) -> int:
@@ -229,8 +223,8 @@ def _remove_deleted(one: Run, load: Load) -> int:
 
 def merge_rows(
     one: Run, chosen: Selection, columns: ColumnNames, keys: tuple[str, ...] | None, window: Window | None
-) -> None:
-    """Read rows of these keys, all rows of the window if None, and merge them; ``one.healed`` counts them."""
+) -> Written:
+    """Read rows of these keys, all rows of the window if None, and merge them."""
     names = columns.read
     request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.quarantine.add), keys=keys)
     if keys is not None:
@@ -254,7 +248,7 @@ def merge_rows(
         unchanging=(LOADED_AT,),
     )
     conformed = _conform(one, load, one.options.schema_contract)
-    one.healed += Written(read) + apply(one, conformed, read, merge)
+    return Written(read) + apply(one, conformed, read, merge)
 
 
 def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> bool:

@@ -14,7 +14,7 @@ from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger import state as system
-from ingestr.run.columns import ColumnNames, choose_columns, settle_naming
+from ingestr.run.columns import ColumnNames, choose_columns, roles_of, settle_naming
 from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
 from ingestr.run.selection import Selection, select
@@ -98,6 +98,9 @@ def make_plan(one: Run) -> Plan:
     state = None
     if current is not None:
         chosen, columns = _under_contract(one, chosen, columns, current)
+    one.roles = roles_of(stream, chosen, columns.read)
+    current = one.table()
+    if current is not None:
         anew = _is_made_anew(one, chosen, columns, before, current, rewrite=rewrite)
         columns = replace_fields(columns, anew=anew)
         state = None if rewrite or before is None else before
@@ -281,7 +284,7 @@ def _count(
         queries.append(system.contents_of(current, changed, loaded_at))
     guarded = guarded and not chosen.traits.only_adds
     if guarded:
-        live = live_rows(one, columns.read, current)
+        live = live_rows(current)
         if chosen.traits.current is not None and current.find(chosen.traits.current) is not None:
             live = exp.and_(live, column(chosen.traits.current).eq(exp.true()))
         queries.append(counting(one.target, live))

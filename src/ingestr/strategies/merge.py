@@ -73,7 +73,7 @@ def plan(load: Load) -> Statements:
         statements = [exp.delete(load.ref.to_table(), where=among(load.primary_key, replaced))]
         whole = [*load.staged.names, *kept]
         if kept:
-            # New rows leave out what Salesforce does not know of: there the table's own DEFAULT holds.
+            # New rows leave out what the source does not know of: there the table's own DEFAULT holds.
             statements.append(insert_into(load.ref, whole, _rows(load, whole, old.copy())))
             statements.append(insert_into(load.ref, load.staged.names, _rows(load, load.staged.names, new)))
         else:
@@ -146,7 +146,7 @@ def _same_stamp_other_values(load: Load, stamp: str) -> exp.Query:
 def _keep_history(load: Load) -> Statements:
     """Give rows that are deleted the target's values where they have none.
 
-    Salesforce may empty the fields of a row that it deletes: what was known of the row is worth more than null.
+    A source may empty the fields of a row that it deletes: what was known of the row is worth more than null.
     """
     names = [name for name in _compared(load) if name != load.deleted]
     if load.deleted is None or not names:
