@@ -12,9 +12,13 @@ from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
 from support import Database
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes that they start.
+# A shell that starts the tests in the background has them ignore Ctrl-C, nohup has them ignore a closed terminal, and
+# so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ from ingestr.core.schema import TIMESTAMP, Column, TableSchema
 from ingestr.core.secret import Secret
 from ingestr.core.sql import absent_from, column, identifier, sql_type
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination, TableRef, Target
 from ingestr.errors import ConfigurationError, DestinationError, SourceError
 from ingestr.registry import open_destination
 from ingestr.strategies.base import alter, create_from, create_schema, drop
@@ -56,6 +56,19 @@ def schema_of(**types: pa.DataType) -> TableSchema:
 def stream_of(schema: TableSchema, *batches: list[dict[str, Any]]) -> RecordStream:
     """Batches of rows."""
     return RecordStream(schema, [pa.RecordBatch.from_pylist(rows, schema=schema.arrow) for rows in batches])
+
+
+def described(destination: Destination, table: TableRef) -> Target:
+    """A table that is there."""
+    [target] = destination.describe(table)
+    assert target is not None
+    return target
+
+
+def rows_of(destination: Destination, query: exp.Query) -> list[dict[str, Any]]:
+    """The rows of one query."""
+    [rows] = destination.query(query)
+    return rows
 
 
 def everything(table: TableRef) -> exp.Select:
@@ -101,11 +114,10 @@ class DestinationConformance:
         schema = schema_of(n=pa.int64(), value=TYPES[name])
         rows = [{"n": n, "value": value} for n, value in enumerate([None, *VALUES[name], None])]
         assert destination.load(stream_of(schema, rows[:2], [], rows[2:]), TABLE) == len(rows)
-        assert destination.query(everything(TABLE).order_by("n")) == rows
+        assert rows_of(destination, everything(TABLE).order_by("n")) == rows
         destination.commit()
-        assert destination.query(everything(TABLE).order_by("n")) == rows
-        target = destination.describe(TABLE)
-        assert target is not None
+        assert rows_of(destination, everything(TABLE).order_by("n")) == rows
+        target = described(destination, TABLE)
         value = target.find("VALUE")
         assert value is not None
         assert (value.kind, value.nullable, value.default, value.generated) == (
@@ -119,10 +131,9 @@ class DestinationConformance:
     def test_a_stream_without_rows_makes_the_table(self, destination: Destination) -> None:
         """All columns are there, in their order."""
         assert destination.load(stream_of(schema_of(**TYPES)), TABLE) == 0
-        target = destination.describe(TABLE)
-        assert target is not None
+        target = described(destination, TABLE)
         assert [each.name for each in target.columns] == list(TYPES)
-        assert destination.query(everything(TABLE)) == []
+        assert rows_of(destination, everything(TABLE)) == []
 
     def test_nothing_is_seen_before_the_commit(self, destination: Destination, database: Database) -> None:
         """Rows, and tables made, renamed or dropped, are seen by others with the commit, all at once."""
@@ -132,13 +143,13 @@ class DestinationConformance:
         before = self.tables(database)
         destination.load(stream_of(schema, [{"id": 2}]), TABLE)
         destination.execute([exp.delete(OTHER.to_table())])
-        assert destination.query(everything(OTHER)) == []
+        assert rows_of(destination, everything(OTHER)) == []
         assert self.sql(database, "SELECT * FROM public.other") == [(1,)]
         assert self.tables(database) == before
         rename = exp.AlterRename(this=exp.table_(OTHER.name, quoted=True))
         added = exp.ColumnDef(this=identifier("Order"), kind=sql_type(pa.string()))
         destination.execute([drop(OTHER), alter(TABLE, rename), alter(OTHER, added)])
-        assert destination.query(everything(OTHER)) == [{"id": 2, "Order": None}]
+        assert rows_of(destination, everything(OTHER)) == [{"id": 2, "Order": None}]
         destination.commit()
         assert self.sql(database, "SELECT * FROM public.other") == [(2, None)]
 
@@ -162,12 +173,12 @@ class DestinationConformance:
                 assert caught.value.hint == "wait"
             elif how == "statement":
                 with pytest.raises(DestinationError):
-                    destination.query(exp.select("no_such_column").from_(OTHER.to_table()))
+                    rows_of(destination, exp.select("no_such_column").from_(OTHER.to_table()))
             else:
                 destination.load(stream_of(schema, [{"id": 2}]), TABLE)
             if how != "close":
                 destination.rollback()
-                assert destination.query(everything(OTHER)) == [{"id": 1}]
+                assert rows_of(destination, everything(OTHER)) == [{"id": 1}]
                 # The connection is good for another load.
                 assert destination.load(stream_of(schema, [{"id": 3}]), TABLE) == 1
         assert self.tables(database) == ["public.other"]
@@ -177,8 +188,7 @@ class DestinationConformance:
         """Those that are not there are left out."""
         destination.load(stream_of(schema_of(id=pa.int64())), OTHER)
         missing = TableRef("public", "missing")
-        assert destination.describe(missing) is None
-        assert list(destination.describe_all([missing, OTHER])) == [OTHER]
+        assert destination.describe(missing, OTHER, missing) == [None, described(destination, OTHER), None]
 
     def test_what_hangs_on_a_table_is_described(self, destination: Destination, database: Database) -> None:
         """Defaults, NOT NULL, computed columns, indexes, keys and comments, as far as every engine has them."""
@@ -188,8 +198,7 @@ class DestinationConformance:
             "CREATE INDEX ns ON public.t(n); CREATE TABLE public.child(t_id INTEGER REFERENCES public.t(id)); "
             "COMMENT ON TABLE public.t IS 'mine'; COMMENT ON COLUMN public.t.n IS 'a number'",
         )
-        target = destination.describe(TableRef("public", "t"))
-        assert target is not None
+        target = described(destination, TableRef("public", "t"))
         assert (target.comment, list(target.indexes), target.referenced_by) == ("mine", ["ns"], ("public.child",))
         assert any("PRIMARY KEY" in constraint for constraint in target.constraints)
         key, number, text = target.columns
@@ -226,10 +235,9 @@ class DestinationConformance:
         self.sql(database, f"CREATE TABLE public.t(value {kind})")
         rows = [{"value": value} for value in [*good, *bad]]
         destination.load(stream_of(schema_of(value=pa.string()), rows), OTHER)
-        target = destination.describe(TableRef("public", "t"))
-        assert target is not None
+        target = described(destination, TableRef("public", "t"))
         there = target.columns[0]
-        found = destination.query(everything(OTHER).where(misfit(there, pa.string())))
+        found = rows_of(destination, everything(OTHER).where(misfit(there, pa.string())))
         assert sorted(row["value"] for row in found) == sorted(bad)
 
     def test_roles_are_read_from_any_type(self, destination: Destination, database: Database) -> None:
@@ -239,11 +247,10 @@ class DestinationConformance:
             "CREATE TABLE public.t(a TEXT, b TIMESTAMP, c DATE, d TEXT); INSERT INTO public.t VALUES "
             "('2026-01-01 00:00:00+00', '2026-01-01', '2026-01-01', 'true'), ('soon', NULL, NULL, 'maybe')",
         )
-        target = destination.describe(TableRef("public", "t"))
-        assert target is not None
+        target = described(destination, TableRef("public", "t"))
         a, b, c, d = target.columns
         moments = [as_moment(each, column(each.name)).as_(each.name) for each in (a, b, c)]
-        rows = destination.query(exp.select(*moments, as_flag(d, column("d")).as_("d")).from_(target.ref.to_table()))
+        rows = rows_of(destination, exp.select(*moments, as_flag(d, column("d")).as_("d")).from_(target.ref.to_table()))
         start = datetime(2026, 1, 1, tzinfo=UTC)
         assert sorted((list(row.values()) for row in rows), key=repr) == [
             [None, None, None, False],
@@ -258,7 +265,7 @@ class DestinationConformance:
         for names, absent in ((["id"], []), (["id", "n"], ["b"])):
             keys = [column(name) for name in names]
             there = exp.select(*keys).from_(OTHER.to_table())
-            rows = destination.query(everything(TABLE).where(absent_from(keys, there)))
+            rows = rows_of(destination, everything(TABLE).where(absent_from(keys, there)))
             assert [row["id"] for row in rows] == absent
 
     def test_long_names_of_ours_do_not_meet(self, destination: Destination) -> None:
@@ -268,5 +275,5 @@ class DestinationConformance:
             rows = exp.select(exp.convert(end).as_("a"))
             destination.execute([create_from(TableRef("public", f"{long}_{end}"), rows)])
         for end in ("first", "second"):
-            assert destination.query(everything(TableRef("public", f"{long}_{end}"))) == [{"a": end}]
-            assert destination.describe(TableRef("public", f"{long}_{end}")) is not None
+            assert rows_of(destination, everything(TableRef("public", f"{long}_{end}"))) == [{"a": end}]
+            described(destination, TableRef("public", f"{long}_{end}"))

@@ -239,7 +239,7 @@ def test_a_load_is_ended_by_whatever_ends_the_wait_for_it(database: Path) -> Non
         finally:
             sys.settrace(before)
         destination.rollback()
-        assert destination.describe(staging) is None
+        assert destination.describe(staging) == [None]
 
 
 class TestConformance(DestinationConformance):

@@ -34,7 +34,7 @@ def stage(database: Destination, rows: list[dict[str, Any]], schema: TableSchema
     database.execute([create_schema("public")])
     batches = pa.Table.from_pylist(rows, schema=schema.arrow).to_batches()
     database.load(RecordStream(schema, batches), STAGING)
-    target = database.describe(TARGET)
+    target = database.describe(TARGET)[0]
     # Every column of these tables was made by ingestr, with the type that it has.
     made = {each.name.lower(): str(normal_type(each.type)) for each in target.columns} if target is not None else {}
     fitting = fit(target, schema, made=made, contract=SchemaContract.EVOLVE) if target is not None else None
@@ -45,17 +45,18 @@ def content(database: Destination) -> list[dict[str, Any]]:
     """The target's rows by id."""
     from sqlglot import exp
 
-    return database.query(exp.select("*").from_(TARGET.to_table()).order_by('"id"'))
+    [rows] = database.query(exp.select("*").from_(TARGET.to_table()).order_by('"id"'))
+    return rows
 
 
 def run_merge(database: Destination, load: Load) -> dict[str, Any]:
     """De-duplicate, count and merge, as the pipeline does."""
-    census = database.query(key_census(load))[0]
+    census = database.query(key_census(load))[0][0]
     if census["rows"] != census["distinct_keys"]:
         load, statements = deduplicate(load)
         database.execute(statements)
     database.execute(merge.prepare(load))
-    counted = database.query(merge.census(load))[0]
+    counted = database.query(merge.census(load))[0][0]
     assert counted.pop("repeated", 0) == 0
     database.execute(merge.plan(load))
     return counted
@@ -71,7 +72,7 @@ def test_replace_swaps_and_leaves_no_staging(database: Destination) -> None:
     database.execute(replace.plan(stage(database, [row("a", 1), row("b", 2)])))
     database.execute(replace.plan(stage(database, [row("c", 3)])))
     assert content(database) == [row("c", 3)]
-    assert database.describe(STAGING) is None
+    assert database.describe(STAGING) == [None]
 
 
 def test_merge_counts_what_it_does(database: Destination) -> None:
@@ -82,7 +83,7 @@ def test_merge_counts_what_it_does(database: Destination) -> None:
     )
     assert counted == {"inserted": 1, "updated": 2, "unchanged": 2}
     assert content(database) == [row("a", 1), row("b", None), row("c", None), row("d", 4), row("e", 5)]
-    assert database.describe(STAGING) is None
+    assert database.describe(STAGING) == [None]
 
 
 def test_the_newest_of_one_key_wins(database: Destination) -> None:
@@ -106,7 +107,7 @@ def test_columns_are_widened_never_narrowed(database: Destination) -> None:
     run_merge(database, stage(database, [{"id": "b", "n": 2.5}], schema_of(id=pa.string(), n=pa.float64())))
     run_merge(database, stage(database, [row("c", 3)]))
     assert [r["n"] for r in content(database)] == [1.0, 2.5, 3.0]
-    current = database.describe(TARGET)
+    current = database.describe(TARGET)[0]
     assert current is not None
     number = current.find("n")
     assert number is not None

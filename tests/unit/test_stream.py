@@ -57,7 +57,7 @@ def test_the_producers_error_survives_the_engine() -> None:
         destination.load(stream, TableRef("main", "t"))
     assert caught.value.hint == "kept"
     destination.rollback()
-    assert destination.describe(TableRef("main", "t")) is None
+    assert destination.describe(TableRef("main", "t")) == [None]
     destination.close()
 
 

@@ -1,7 +1,8 @@
 """The roles of a destination: the few things that a load asks of an engine."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError
 
 SYSTEM_SCHEMA = "_ingestr"
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,17 @@ class TargetColumn:
     pinned_by: tuple[str, ...] = ()
 
 
+class Role(Enum):
+    """What a column tells of its row."""
+
+    KEY = "key"
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+    CURSOR = "cursor"
+    LOADED_AT = "loaded at"
+
+
 @dataclass(frozen=True)
 class Target:
     """A table of the destination as it stands, with what people have hung on it.
@@ -93,6 +107,7 @@ class Target:
         comment: what people noted about the table, or None.
         others: whatever else it would lose if it were made anew, in words: views, triggers, privileges, its owner.
         tells_case: whether the engine takes names that differ in case only for names of two things.
+        roles: the column of each role, where a run has settled that; the table need not have it.
     """
 
     ref: TableRef
@@ -103,6 +118,11 @@ class Target:
     comment: str | None = None
     others: tuple[str, ...] = ()
     tells_case: bool = False
+    roles: Mapping[Role, str] = field(default_factory=dict)
+
+    def of(self, role: Role) -> TargetColumn | None:
+        """The column of a role, if there is one."""
+        return self.find(self.roles.get(role))
 
     def find(self, name: str | None) -> TargetColumn | None:
         """The column of this name, in any case where there is none that is spelled just so."""
@@ -124,17 +144,18 @@ class Capabilities:
     """What an engine can do, asked before a call to the source is spent.
 
     Args:
+        dialect: its SQL, as sqlglot calls it.
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
         longest_name: how many bytes a name of a column may have; None where there is no such bound.
-        many_writers: whether several processes write to one database at the same time, so that a table that is empty
-            for one of them may be about to be filled by another.
+        exclusive: whether one process at a time has the whole database to itself.
     """
 
+    dialect: str
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
     longest_name: int | None = None
-    many_writers: bool = False
+    exclusive: bool = False
 
     def refuses(self, strategy: str) -> str | None:
         """Why a strategy cannot be done; None if it can."""
@@ -166,14 +187,11 @@ class Destination(Protocol):
             DestinationError: the other run takes too long.
         """
 
-    def describe(self, table: TableRef) -> Target | None:
-        """The table as it stands, or None where there is no such table."""
+    def describe(self, *tables: TableRef) -> list[Target | None]:
+        """The tables as they stand, None where there is no such table; one round trip for all of them."""
 
-    def describe_all(self, tables: Iterable[TableRef]) -> Mapping[TableRef, Target]:
-        """Those of several tables that there are, as they stand; in one round trip where there are any to make."""
-
-    def query(self, select: exp.Query) -> list[dict[str, Any]]:
-        """Rows of a query, inside the open transaction if there is one."""
+    def query(self, *queries: exp.Query) -> list[Rows]:
+        """The rows of each query, inside the open transaction if there is one; one round trip for all of them."""
 
     def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
         """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds.
@@ -184,8 +202,12 @@ class Destination(Protocol):
             lasting: whether it may become the target, rather than to be dropped before the commit.
         """
 
-    def execute(self, statements: Sequence[exp.Expr]) -> None:
-        """Run statements inside the transaction, beginning it if need be; at the latest before the next query."""
+    def execute(self, statements: Sequence[exp.Expr]) -> list[Rows]:
+        """Run statements inside the transaction, beginning it if need be; one round trip for all of them.
+
+        Returns:
+            The rows of those that are queries, in order.
+        """
 
     def commit(self, written: TableRef | None = None) -> None:
         """Make everything since the last commit visible at once; ``written`` is the table that it changes most."""

@@ -4,11 +4,10 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import duckdb
@@ -18,7 +17,7 @@ from sqlglot import exp
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Capabilities, TableRef, Target
+from ingestr.destinations.base import Capabilities, Rows, TableRef, Target
 from ingestr.destinations.duckdb_catalog import describe_table
 from ingestr.errors import ConfigurationError, DestinationError
 
@@ -69,7 +68,7 @@ class DuckDBDestination:
     """One connection to one database; the whole load is one transaction of it."""
 
     default_schema = "main"
-    capabilities = Capabilities(strategies=frozenset(WriteStrategy))
+    capabilities = Capabilities("duckdb", frozenset(WriteStrategy), exclusive=True)
 
     def __init__(self, authority: str, path: str, parameters: Mapping[str, Secret], *, in_process: bool) -> None:
         if parameters:
@@ -252,26 +251,23 @@ class DuckDBDestination:
                 hint="write schema.table, or name the file of that catalog in --dest-uri",
             )
 
-    def describe(self, table: TableRef) -> Target | None:
-        """The table as it stands, or None where there is no such table."""
+    def describe(self, *tables: TableRef) -> list[Target | None]:
+        """The tables as they stand, None where there is no such table."""
+        return [self._describe(table) for table in tables]
+
+    def _describe(self, table: TableRef) -> Target | None:
         if not self._is_made:
             return None
         with self._errors(f"looking at {table}"):
             return describe_table(self._open, table, lambda query: self._arrow(query).schema)
 
-    def describe_all(self, tables: Iterable[TableRef]) -> dict[TableRef, Target]:
-        """Those of several tables that there are, as they stand."""
-        found = {table: self.describe(table) for table in tables}
-        return {table: target for table, target in found.items() if target is not None}
-
     def reserve(self, table: TableRef) -> None:
         """Nothing is left to do: who has the file open has it alone."""
 
-    def query(self, select: exp.Query) -> list[dict[str, Any]]:
-        """Rows of a query, inside the open transaction if there is one."""
+    def query(self, *queries: exp.Query) -> list[Rows]:
+        """The rows of each query, inside the open transaction if there is one."""
         with self._errors("reading"):
-            rows: list[dict[str, Any]] = self._arrow(select).to_pylist()
-            return rows
+            return [self._arrow(query).to_pylist() for query in queries]
 
     def _arrow(self, select: exp.Query) -> pa.Table:
         table: pa.Table = self._open.sql(self._render(select)).to_arrow_table()
@@ -288,7 +284,7 @@ class DuckDBDestination:
             named.set("properties", None)
         if isinstance(named, exp.Comment) and isinstance(named.this, exp.Column):
             named.this.set("catalog", exp.to_identifier(self._catalog, quoted=True))
-        return named.sql("duckdb", copy=False)
+        return named.sql(self.capabilities.dialect, copy=False)
 
     def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
@@ -305,8 +301,8 @@ class DuckDBDestination:
             stream.raise_error()
             raise DestinationError(f"DuckDB failed loading {staging}: {_first_line(error)}") from error
         stream.raise_error()
-        total = self.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(staging.to_table()))
-        return int(total[0]["n"])
+        [[total]] = self.query(exp.select(exp.Count(this=exp.Star()).as_("n")).from_(staging.to_table()))
+        return int(total["n"])
 
     def _execute_interruptibly(self, sql: str, stream: RecordStream) -> None:
         """Run the statement in a thread, so that Ctrl-C reaches this one while DuckDB waits for rows."""
@@ -329,14 +325,19 @@ class DuckDBDestination:
         finally:
             worker.shutdown(wait=False)
 
-    def execute(self, statements: Sequence[exp.Expr]) -> None:
-        """Run statements inside the transaction, beginning it if need be."""
+    def execute(self, statements: Sequence[exp.Expr]) -> list[Rows]:
+        """Run statements inside the transaction, beginning it if need be; returns the rows of its queries."""
         self._begin()
+        found: list[Rows] = []
         for statement in statements:
+            if isinstance(statement, exp.Query):
+                found += self.query(statement)
+                continue
             text = self._render(statement)
             log.debug("%s", text if len(text) <= _LONGEST_LOGGED else text[:_LONGEST_LOGGED] + "…")
             with self._errors("writing"):
                 self._open.execute(text).fetchall()
+        return found
 
     def _begin(self) -> None:
         if not self._in_transaction:

@@ -6,8 +6,9 @@ mostly waiting for the network.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pgpq
@@ -21,7 +22,7 @@ from ingestr.core.sql import identifier, sql_type
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.destinations import postgres_catalog
-from ingestr.destinations.base import SYSTEM_SCHEMA, Capabilities, TableRef, Target
+from ingestr.destinations.base import SYSTEM_SCHEMA, Capabilities, Rows, TableRef, Target
 from ingestr.destinations.postgres_errors import first_line, translated
 from ingestr.destinations.postgres_sql import LONGEST_NAME, Rendering, short
 from ingestr.destinations.postgres_uri import connection_parameters
@@ -56,11 +57,19 @@ _PATIENCE = "10min"
 _LEDGER = "ingestr"
 
 
+@dataclass(frozen=True)
+class _Text:
+    """A statement that waits, and whether somebody wants its rows."""
+
+    text: str
+    is_query: bool = False
+
+
 class PostgresDestination:
     """One connection to one database; the whole load is one transaction of it."""
 
     default_schema = "public"
-    capabilities = Capabilities(strategies=frozenset(WriteStrategy), longest_name=LONGEST_NAME, many_writers=True)
+    capabilities = Capabilities("postgres", frozenset(WriteStrategy), longest_name=LONGEST_NAME)
 
     def __init__(
         self,
@@ -73,7 +82,7 @@ class PostgresDestination:
         self._parameters = connection_parameters(authority, path, parameters)
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._in_transaction = False
-        self._waiting: list[str] = []
+        self._waiting: list[_Text] = []
         self._schemas: set[str] = set()
         self._target: TableRef | None = None
         self._target_exists = False
@@ -187,22 +196,18 @@ class PostgresDestination:
         with self._errors("reading the catalog"), self._open.cursor(row_factory=tuple_row) as cursor:
             return cursor.execute(query, values).fetchall()
 
-    def describe(self, table: TableRef) -> Target | None:
-        """The table as it stands, or None where there is no such table."""
-        return self.describe_all([table]).get(table)
-
-    def describe_all(self, tables: Iterable[TableRef]) -> Mapping[TableRef, Target]:
-        """Those of several tables that there are, as they stand."""
-        refs = {TableRef(table.schema, short(table.name)): table for table in tables}
+    def describe(self, *tables: TableRef) -> list[Target | None]:
+        """The tables as they stand, None where there is no such table."""
+        refs = [TableRef(table.schema, short(table.name)) for table in tables]
         names = [each.schema for each in refs], [each.name for each in refs]
         found = postgres_catalog.described(self._ask(postgres_catalog.DESCRIBE, names), refs)
         if self._target in refs:
             self._target_exists = self._target in found
-        return {refs[ref]: target for ref, target in found.items()}
+        return [found.get(ref) for ref in refs]
 
-    def query(self, select: exp.Query) -> list[dict[str, Any]]:
-        """Rows of a query, inside the open transaction if there is one."""
-        return self._run(self._rendering.statements(select), "writing" if self._waiting else "reading")
+    def query(self, *queries: exp.Query) -> list[Rows]:
+        """The rows of each query, inside the open transaction if there is one."""
+        return self._run(queries, "writing" if self._waiting else "reading")
 
     def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
         """Create the staging table from the stream by COPY; returns the rows that the server counted.
@@ -235,22 +240,25 @@ class PostgresDestination:
             if self._target is not None and self._target_exists:
                 # Others go on reading the table, and write to it when this run is done.
                 table = self._target.to_table().sql("postgres")
-                self._waiting.append(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+                self._waiting.append(_Text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
             return cursor.rowcount
 
-    def execute(self, statements: Sequence[exp.Expr]) -> None:
-        """Have statements run inside the transaction, before the next query or with the commit."""
+    def execute(self, statements: Sequence[exp.Expr]) -> list[Rows]:
+        """Run statements inside the transaction; where none of them is a query, they wait for the next one."""
         self._begin()
         for statement in statements:
             if isinstance(statement, exp.Create) and statement.kind == "SCHEMA" and self._has_schema(statement):
                 # Whoever may not make schemas may well use those that there are.
                 continue
+            if _makes_or_removes(statement) and not self._changes_ledger:
+                self._changes_ledger = True
+                self._waiting.append(_Text(f"SELECT pg_advisory_xact_lock({_number(_LEDGER)})"))
             for text in self._rendering.statements(statement):
                 log.debug("%s", text if len(text) <= _LONGEST_LOGGED else text[:_LONGEST_LOGGED] + "…")
-                if _makes_or_removes(statement) and not self._changes_ledger:
-                    self._changes_ledger = True
-                    self._waiting.append(f"SELECT pg_advisory_xact_lock({_number(_LEDGER)})")
-                self._waiting.append(text)
+                self._waiting.append(_Text(text))
+            if isinstance(statement, exp.Query):
+                self._waiting[-1] = replace(self._waiting[-1], is_query=True)
+        return self._run([], "writing") if any(each.is_query for each in self._waiting) else []
 
     def _has_schema(self, create: exp.Create) -> bool:
         if not self._schemas:
@@ -260,20 +268,27 @@ class PostgresDestination:
     def _begin(self) -> None:
         if not self._in_transaction:
             self._in_transaction = True
-            self._waiting.append("BEGIN")
+            self._waiting.append(_Text("BEGIN"))
 
     def _flush(self) -> None:
         if self._waiting:
             self._run([], "writing")
 
-    def _run(self, statements: Sequence[str], doing: str) -> list[dict[str, Any]]:
-        """Run what waits, and these; returns the rows of the last one."""
-        texts, self._waiting = [*self._waiting, *statements], []
+    def _run(self, queries: Sequence[exp.Query], doing: str) -> list[Rows]:
+        """Run what waits, and these queries; returns the rows of each query."""
+        for query in queries:
+            *before, text = self._rendering.statements(query)
+            self._waiting += [*map(_Text, before), _Text(text, is_query=True)]
+        texts, self._waiting = self._waiting, []
+        found: list[Rows] = []
         with self._errors(doing), self._open.cursor(row_factory=dict_row) as cursor:
-            cursor.execute("; ".join(texts).encode())
-            while cursor.nextset():
-                pass
-            return cursor.fetchall() if cursor.description is not None else []
+            cursor.execute("; ".join(each.text for each in texts).encode())
+            for number, each in enumerate(texts):
+                if number:
+                    cursor.nextset()
+                if each.is_query:
+                    found.append(cursor.fetchall())
+        return found
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -287,7 +302,7 @@ class PostgresDestination:
         if not self._in_transaction:
             return
         log.debug("COMMIT")
-        self._waiting.append("COMMIT")
+        self._waiting.append(_Text("COMMIT"))
         self._run([], "committing")
         self._in_transaction = self._changes_ledger = False
         log.debug("committed")

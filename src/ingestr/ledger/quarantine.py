@@ -1,5 +1,6 @@
 """Rows that cannot be had as declared: kept apart with what is wrong, so that the others can be loaded."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import DecodeError
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.table import SystemTable, about
 from ingestr.sources.base import RejectedRow
 
@@ -24,6 +26,7 @@ TABLE = SystemTable(
         "run_id": _TEXT,
         "quarantined_at": TIMESTAMP,
     },
+    most=1,
 )
 
 
@@ -32,21 +35,24 @@ class Quarantine:
 
     Args:
         destination: holds the target.
+        ledger: where they are kept.
         target: the table that lacks the rows.
-        source_object: what the table holds.
-        run_id: of this run.
-        now: when the run began.
+        common: what is noted with each of them: ``source_object``, ``run_id``, ``quarantined_at``.
         limit: how many rows may be set aside before the run is an error.
     """
 
     def __init__(
-        self, destination: Destination, target: TableRef, source_object: str, run_id: str, now: datetime, limit: int
+        self, destination: Destination, ledger: Ledger, target: TableRef, common: Mapping[str, object], limit: int
     ) -> None:
         self._destination = destination
+        self._ledger = ledger
         self._target = target
-        self._common: dict[str, object] = {"source_object": source_object, "run_id": run_id, "quarantined_at": now}
+        self._common = common
         self._limit = limit
         self._rows: dict[tuple[str | None, str | None], RejectedRow] = {}
+        # Whether rows of the target lie in quarantine, as far as is known: of this run or of an earlier one.
+        self._before = bool(ledger.rows(TABLE))
+        self._kept = self._before
 
     def add(self, row: RejectedRow) -> None:
         """Set a row aside.
@@ -67,6 +73,7 @@ class Quarantine:
     def forget(self) -> None:
         """Nothing of what was read stays: the read begins again."""
         self._rows.clear()
+        self._kept = self._before
 
     def write(self, whole: TableRef | None, key: str, *, rewrite: bool = False) -> None:
         """Keep what was set aside since the last call.
@@ -76,24 +83,25 @@ class Quarantine:
             key: their column that holds the row's Id.
             rewrite: whether the target is replaced, so that what earlier runs set aside means nothing any more.
         """
-        there = TABLE.exists(self._destination)
         statements: Statements = []
-        if there and rewrite:
-            statements.append(TABLE.delete(self._target))
-        elif there and whole is not None:
+        if self._kept and rewrite:
+            statements.append(self._ledger.delete(TABLE))
+        elif self._kept and whole is not None:
             ids_of_whole = exp.select(column(key)).from_(whole.to_table())
-            statements.append(TABLE.delete(self._target, column("row_id").isin(query=ids_of_whole)))
+            statements.append(self._ledger.delete(TABLE, column("row_id").isin(query=ids_of_whole)))
         if self._rows:
             ids = [exp.convert(key) for key in sorted({key for key, _ in self._rows if key is not None})]
-            if there and ids:
-                statements.append(TABLE.delete(self._target, column("row_id").isin(*ids)))
+            if self._kept and ids:
+                statements.append(self._ledger.delete(TABLE, column("row_id").isin(*ids)))
             rows = [
                 {"row_id": row.key, "field": row.field, "value": row.value, "reason": row.reason, **self._common}
                 for row in self._rows.values()
             ]
-            statements += [*TABLE.ensure(), *TABLE.insert(self._target, rows)]
+            statements += [*self._ledger.ensure(TABLE), *self._ledger.insert(TABLE, rows)]
+            self._kept = True
         self._rows.clear()
-        self._destination.execute(statements)
+        if statements:
+            self._destination.execute(statements)
 
     def keep(self, staged: TableRef, key: str | None, field: str, reason: str, condition: exp.Expr) -> Statements:
         """Statements that set aside staged rows of which ``condition`` is true, for the value in a column of theirs."""
@@ -110,20 +118,24 @@ class Quarantine:
             for name, value in self._common.items()
         }
         rows = exp.select(*row.values()).from_(staged.to_table()).where(condition)
-        return [*TABLE.ensure(), exp.insert(rows, TABLE.ref.to_table(), columns=[exp.to_identifier(n) for n in row])]
+        self._kept = True
+        return [
+            *self._ledger.ensure(TABLE),
+            exp.insert(rows, TABLE.ref.to_table(), columns=[exp.to_identifier(n) for n in row]),
+        ]
 
     def ids(self) -> exp.Select | None:
-        """A query for the Ids of the rows in quarantine; None where there is no quarantine."""
-        if not TABLE.exists(self._destination):
+        """A query for the Ids of the rows in quarantine; None where there are none."""
+        if not self._kept:
             return None
         known = exp.not_(column("row_id").is_(exp.null()))
         return exp.select(column("row_id")).distinct().from_(TABLE.ref.to_table()).where(about(self._target), known)
 
     def keep_only(self, ids: exp.Query) -> Statements:
         """Statements that release rows which are not among those that the source still has."""
-        if not TABLE.exists(self._destination):
+        if not self._kept:
             return []
-        return [TABLE.delete(self._target, exp.not_(column("row_id").isin(query=ids)))]
+        return [self._ledger.delete(TABLE, exp.not_(column("row_id").isin(query=ids)))]
 
     def count(self) -> int:
         """How many rows of the target are in quarantine."""
@@ -131,4 +143,5 @@ class Quarantine:
         if ids is None:
             return 0
         counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
-        return int(self._destination.query(counted)[0]["n"])
+        [[row]] = self._destination.query(counted)
+        return int(row["n"])

@@ -9,15 +9,15 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
-from ingestr.core.schema import TIMESTAMP, normal_type
+from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination
 from ingestr.errors import (
     ConfigurationError,
     DecodeError,
@@ -26,14 +26,14 @@ from ingestr.errors import (
     JobFailedError,
     RequestRefusedError,
 )
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.table import SystemTable
 from ingestr.sources.base import Checkpoint, ReadRequest, Stream
-from ingestr.strategies.base import drop
 
 log = logging.getLogger("ingestr")
 
 _TEXT = pa.string()
-_READS = SystemTable(
+READS = SystemTable(
     "reads",
     {
         "source_object": _TEXT,
@@ -44,7 +44,6 @@ _READS = SystemTable(
         "begun_at": TIMESTAMP,
     },
 )
-_COLUMNS = {"table_schema": _TEXT, "table_name": _TEXT, **_READS.columns}
 # After these the same rows would fail again.
 _HOPELESS = (IncompleteReadError, JobFailedError, DecodeError, RequestRefusedError, ConfigurationError)
 
@@ -73,19 +72,11 @@ class _Kept:
     committed: bool
 
     @classmethod
-    def parse(cls, row: Mapping[str, object]) -> Self | None:
+    def parse(cls, row: Mapping[str, Any]) -> Self | None:
         """What a row says; None where it is not of the kind that we write: the file may have been anywhere."""
-        moment = row.get("window_end")
-        texts = row.get("fingerprint"), row.get("token")
-        if not (isinstance(moment, datetime) and moment.tzinfo and isinstance(row.get("committed"), bool)):
+        if any(row[name] is None for name in ("fingerprint", "window_end", "token", "committed")):
             return None
-        if not all(isinstance(text, str) for text in texts):
-            return None
-        try:
-            end = moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
-        return cls(str(row["fingerprint"]), end, str(row["token"]), bool(row["committed"]))
+        return cls(row["fingerprint"], row["window_end"], row["token"], row["committed"])
 
 
 class Resumption:
@@ -93,17 +84,15 @@ class Resumption:
 
     Args:
         destination: keeps the token.
-        target: what the read is for.
+        ledger: where it is kept.
         stream: the source's side.
         folder: where pages wait.
         began: when this run began.
     """
 
-    def __init__(
-        self, destination: Destination, target: TableRef, stream: Stream, folder: Path, began: datetime
-    ) -> None:
+    def __init__(self, destination: Destination, ledger: Ledger, stream: Stream, folder: Path, began: datetime) -> None:
         self._destination = destination
-        self._target = target
+        self._ledger = ledger
         self._stream = stream
         self._folder = folder
         self._began = began
@@ -111,13 +100,14 @@ class Resumption:
 
     def peek(self, wanted: str) -> datetime | None:
         """The end of the window of a read that ``find`` would take up; changes nothing."""
-        rows = self._rows(mend=False)
+        rows = self._ledger.rows(READS) if self._ledger.is_sound(READS) else []
         kept = _Kept.parse(rows[0]) if len(rows) == 1 else None
         return kept.window_end if kept is not None and self._is_of_use(kept, wanted) else None
 
     def find(self, wanted: str) -> datetime | None:
         """The end of the window of a read that can be taken up; whatever else was left behind is removed."""
-        rows = self._rows(mend=True)
+        self._ledger.make_way(READS)
+        rows = self._ledger.rows(READS)
         if not rows:
             return None
         kept = _Kept.parse(rows[0]) if len(rows) == 1 else None
@@ -125,32 +115,13 @@ class Resumption:
             self._token = kept.token
             if self._is_of_use(kept, wanted):
                 return kept.window_end
-        log.debug("what the last run left of %s cannot be used", self._target)
+        log.debug("what the last run left of %s cannot be used", self._ledger.ref)
         self._discard()
         self._forget()
         return None
 
     def _is_of_use(self, kept: _Kept, wanted: str) -> bool:
         return not kept.committed and kept.fingerprint == wanted and self._stream.can_resume(kept.token)
-
-    def _rows(self, *, mend: bool) -> list[dict[str, Any]]:
-        """The rows about the target; a table that is not as we make it is of no use, and gives way to ours."""
-        current = self._destination.describe(_READS.ref)
-        if current is None:
-            return []
-        have = {column.name.lower(): normal_type(column.type) for column in current.columns}
-        if any(have.get(name) != normal_type(type_) for name, type_ in _COLUMNS.items()):
-            if mend:
-                log.debug("%s is of another form, and is made anew", _READS.ref)
-                self._destination.execute([drop(_READS.ref)])
-                self._destination.commit()
-            return []
-        try:
-            return _READS.rows(self._destination, self._target)
-        except (ValueError, OverflowError) as error:
-            # A time that Python has no number for: infinity, say.
-            log.debug("%s: %s", _READS.ref, error)
-            return [{}]
 
     def checkpoint(self, wanted: str, upper: datetime) -> Checkpoint:
         """What the source needs to leave a read that can be taken up, or to take one up."""
@@ -170,7 +141,7 @@ class Resumption:
 
     def _keep(self, kept: _Kept) -> Statements:
         row = {**asdict(kept), "source_object": self._stream.source_object, "begun_at": self._began}
-        return _READS.replace(self._target, [row])
+        return self._ledger.replace(READS, [row])
 
     def finish(self) -> None:
         """Remove what was kept, at the source and here."""
@@ -184,9 +155,8 @@ class Resumption:
             self._token = None
 
     def _forget(self) -> None:
-        self._destination.execute([_READS.delete(self._target)])
-        if not self._destination.capabilities.many_writers:
-            _READS.drop_if_empty(self._destination)
+        self._destination.execute([self._ledger.delete(READS)])
+        self._ledger.drop_if_empty(READS)
         self._destination.commit()
 
     def break_off(self, error: BaseException) -> int:

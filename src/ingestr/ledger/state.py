@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
@@ -10,12 +11,13 @@ from sqlglot import exp
 from ingestr.core.cursor import Contents, StreamState
 from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
-from ingestr.destinations.base import Destination, TableRef, Target, TargetColumn
+from ingestr.destinations.base import Target, TargetColumn
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.table import SystemTable
 from ingestr.strategies.fit import as_moment
 
 _TEXT = pa.string()
-_STATE = SystemTable(
+STATE = SystemTable(
     "state",
     {
         "source_object": _TEXT,
@@ -31,7 +33,7 @@ _STATE = SystemTable(
     },
     later=frozenset({"covered_from", "table_rows", "newest_change", "newest_load"}),
 )
-_COLUMNS = SystemTable(
+COLUMNS = SystemTable(
     "columns",
     {
         "source_object": _TEXT,
@@ -44,32 +46,36 @@ _COLUMNS = SystemTable(
 )
 
 
-def read_state(destination: Destination, target: TableRef) -> StreamState | None:
+def read_state(ledger: Ledger) -> StreamState | None:
     """How far the target has been read; None if never by us."""
-    rows = _STATE.rows(destination, target)
+    rows = ledger.rows(STATE)
     if not rows:
         return None
     row = rows[0]
-    contents = None
-    if row["table_rows"] is not None:
-        contents = Contents(row["table_rows"], _in_utc(row["newest_change"]), _in_utc(row["newest_load"]))
+    known = row["table_rows"] is not None
     return StreamState(
         source_object=row["source_object"] or "",
         source_identity=row["source_identity"],
         cursor_field=row["cursor_field"],
-        cursor_value=_in_utc(row["cursor_value"]),
-        covered_from=_in_utc(row["covered_from"]),
-        contents=contents,
+        cursor_value=row["cursor_value"],
+        covered_from=row["covered_from"],
+        contents=Contents(row["table_rows"], row["newest_change"], row["newest_load"]) if known else None,
     )
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.astimezone(UTC) if moment is not None else None
+def write_state(
+    ledger: Ledger, state: StreamState, contents: exp.Query | None, run_id: str, now: datetime
+) -> Statements:
+    """Statements that leave exactly this state for the target.
 
-
-def write_state(target: TableRef, state: StreamState, run_id: str, now: datetime) -> Statements:
-    """Statements that leave exactly this state for the target."""
-    row = {
+    Args:
+        ledger: where it is kept.
+        state: how far the target has been read; its ``contents`` are those of an earlier run.
+        contents: the query of ``contents_of`` for what the target holds now; None where nobody needs to know.
+        run_id: of this run.
+        now: when this run began.
+    """
+    row: dict[str, object] = {
         "source_object": state.source_object,
         "source_identity": state.source_identity,
         "cursor_field": state.cursor_field,
@@ -77,11 +83,10 @@ def write_state(target: TableRef, state: StreamState, run_id: str, now: datetime
         "run_id": run_id,
         "updated_at": now,
         "covered_from": state.covered_from,
-        "table_rows": state.contents.rows if state.contents else None,
-        "newest_change": state.contents.newest_change if state.contents else None,
-        "newest_load": state.contents.newest_load if state.contents else None,
     }
-    return _STATE.replace(target, [row])
+    for name, told in (("table_rows", "n"), ("newest_change", "newest_change"), ("newest_load", "newest_load")):
+        row[name] = None if contents is None else exp.column(told)
+    return ledger.replace(STATE, [row], contents)
 
 
 @dataclass(frozen=True)
@@ -107,20 +112,17 @@ class KeptNames:
     naming: str | None
 
 
-def read_names(destination: Destination, target: TableRef, source_object: str) -> KeptNames:
+def read_names(ledger: Ledger, source_object: str) -> KeptNames:
     """What is kept of the object's fields in this target."""
-    rows = [row for row in _COLUMNS.rows(destination, target) if row["source_object"] == source_object]
+    rows = [row for row in ledger.rows(COLUMNS) if row["source_object"] == source_object]
     kept = {row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"]) for row in rows}
     return KeptNames(kept, rows[0]["naming"] if rows else None)
 
 
-def read_contents(
-    destination: Destination, target: Target, changed: TargetColumn | None, loaded_at: TargetColumn | None
-) -> Contents:
-    """What tells the table's content from an older copy of it.
+def contents_of(target: Target, changed: TargetColumn | None, loaded_at: TargetColumn | None) -> exp.Select:
+    """A query for what tells the table's content from an older copy of it: ``n``, ``newest_change``, ``newest_load``.
 
     Args:
-        destination: holds the table.
         target: the table as it stands.
         changed: the column of the cursor, if there is one.
         loaded_at: the column of the load timestamp, if there is one.
@@ -130,22 +132,32 @@ def read_contents(
         (exp.Max(this=as_moment(there, column(there.name))) if there is not None else exp.null()).as_(name)
         for name, there in newest.items()
     ]
-    counted = exp.select(exp.Count(this=exp.Star()).as_("n"), *wanted).from_(target.ref.to_table())
-    [row] = destination.query(counted)
+    return exp.select(exp.Count(this=exp.Star()).as_("n"), *wanted).from_(target.ref.to_table())
+
+
+def read_contents(row: Mapping[str, Any]) -> Contents:
+    """The contents that a row of that query tells."""
     return Contents(int(row["n"]), _in_utc(row["newest_change"]), _in_utc(row["newest_load"]))
 
 
-def write_names(target: TableRef, source_object: str, fields: Mapping[str, KeptField], naming: str) -> Statements:
-    """Statements that leave exactly these fields for the target."""
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment is not None else None
+
+
+def write_names(ledger: Ledger, source_object: str, fields: Mapping[str, KeptField], naming: str) -> Statements:
+    """Statements that leave exactly these fields for the target; none where these are kept already."""
+    kept = read_names(ledger, source_object)
+    if kept == KeptNames(dict(fields), naming) and len(ledger.rows(COLUMNS)) == len(fields):
+        return []
     rows = [
         {
             "source_object": source_object,
             "field": field,
-            "column_name": kept.column,
+            "column_name": each.column,
             "naming": naming,
-            "field_type": kept.type,
-            "was_read": kept.was_read,
+            "field_type": each.type,
+            "was_read": each.was_read,
         }
-        for field, kept in fields.items()
+        for field, each in fields.items()
     ]
-    return _COLUMNS.replace(target, rows)
+    return ledger.replace(COLUMNS, rows)

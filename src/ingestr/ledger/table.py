@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.schema import normal_type
+from ingestr.core.schema import TIMESTAMP, normal_type
 from ingestr.core.sql import Statements, column, identifier, sql_type
-from ingestr.destinations.base import SYSTEM_SCHEMA, Destination, TableRef
-from ingestr.errors import DestinationError
-from ingestr.strategies.base import alter, create_schema, drop
+from ingestr.destinations.base import SYSTEM_SCHEMA, TableRef, Target
+from ingestr.strategies.base import alter, create_schema
 
 _TARGET = {"table_schema": pa.string(), "table_name": pa.string()}
 
@@ -25,81 +24,86 @@ class SystemTable:
         name: its name in the schema ``_ingestr``.
         columns: its columns beside those that name the target.
         later: those of them that tables of earlier versions lack; null there.
+        most: as many rows about the target a run has to see; None for all.
     """
 
     name: str
     columns: Mapping[str, pa.DataType]
     later: frozenset[str] = frozenset()
+    most: int | None = None
 
     @property
     def ref(self) -> TableRef:
         """Where it lies."""
         return TableRef(SYSTEM_SCHEMA, self.name)
 
-    def exists(self, destination: Destination) -> bool:
-        """Whether it has been made."""
-        return destination.describe(self.ref) is not None
-
-    def rows(self, destination: Destination, target: TableRef) -> list[dict[str, Any]]:
-        """The rows about a target; none where the table has not been made.
-
-        Raises:
-            DestinationError: the table is not one that ingestr made.
-        """
-        there = destination.describe(self.ref)
-        if there is None:
-            return []
+    def faults(self, there: Target) -> list[str]:
+        """The columns that are missing, or of another type than ingestr gives them."""
         found = {each.name: normal_type(each.type) for each in there.columns}
-        wrong = [
+        return [
             name
             for name, type_ in {**_TARGET, **self.columns}.items()
             if found.get(name) != type_ and not (name in self.later and name not in found)
         ]
-        if wrong:
-            raise DestinationError(
-                f"{self.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
-                hint="another version of ingestr may have made it; rename the table, and the next run makes it anew",
-            )
-        names = [column(name) for name in self.columns if name in found]
-        rows = destination.query(exp.select(*names).from_(self.ref.to_table()).where(about(target)))
-        return [dict.fromkeys(self.columns) | row for row in rows]
 
-    def ensure(self) -> Statements:
-        """Statements after which the table is there."""
+    def select(self, target: TableRef, there: Target) -> exp.Select:
+        """A query for the rows about a target, as far as the table has the columns; moments come as text.
+
+        An engine may hold moments that Python cannot: infinity, or the year 10000.
+        """
+        asked = [
+            exp.cast(column(name), "TEXT").as_(name, quoted=True) if type_ == TIMESTAMP else column(name)
+            for name, type_ in self.columns.items()
+            if there.find(name) is not None
+        ]
+        rows = exp.select(*asked).from_(self.ref.to_table()).where(about(target))
+        return rows if self.most is None else rows.limit(self.most)
+
+    def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of ``select`` with its moments in UTC; None for what the table lacks, and for what is no moment."""
+        return {
+            name: _moment(row.get(name)) if type_ == TIMESTAMP else row.get(name)
+            for name, type_ in self.columns.items()
+        }
+
+    def ensure(self, there: Target | None) -> Statements:
+        """Statements after which the table is there with all of its columns."""
+        if there is not None:
+            lacking = [name for name in sorted(self.later) if there.find(name) is None]
+            return [
+                alter(self.ref, exp.ColumnDef(this=identifier(name), kind=sql_type(self.columns[name]), exists=True))
+                for name in lacking
+            ]
         definitions = [
             exp.ColumnDef(this=identifier(name), kind=sql_type(type_))
             for name, type_ in {**_TARGET, **self.columns}.items()
         ]
         schema = exp.Schema(this=self.ref.to_table(), expressions=definitions)
-        added = [
-            alter(self.ref, exp.ColumnDef(this=identifier(name), kind=sql_type(self.columns[name]), exists=True))
-            for name in sorted(self.later)
-        ]
-        return [create_schema(SYSTEM_SCHEMA), exp.Create(this=schema, kind="TABLE", exists=True), *added]
-
-    def replace(self, target: TableRef, rows: Iterable[Mapping[str, object]]) -> Statements:
-        """Statements that leave exactly these rows about the target."""
-        return [*self.ensure(), self.delete(target), *self.insert(target, rows)]
+        return [create_schema(SYSTEM_SCHEMA), exp.Create(this=schema, kind="TABLE", exists=True)]
 
     def delete(self, target: TableRef, *those: exp.Expr) -> exp.Expr:
         """DELETE of the rows about the target, or of those among them."""
         return exp.delete(self.ref.to_table(), where=exp.and_(about(target), *those))
 
-    def drop_if_empty(self, destination: Destination) -> None:
-        """Remove the table when its last row is gone."""
-        if not destination.query(exp.select("1").from_(self.ref.to_table()).limit(1)):
-            destination.execute([drop(self.ref)])
+    def insert(
+        self, target: TableRef, rows: Iterable[Mapping[str, object]], over: exp.Query | None = None
+    ) -> Statements:
+        """INSERT of rows about the target; nothing where there are none.
 
-    def insert(self, target: TableRef, rows: Iterable[Mapping[str, object]]) -> Statements:
-        """INSERT of rows about the target; nothing where there are none."""
+        Args:
+            target: what they are about.
+            rows: values, or expressions for them.
+            over: the query of one row whose columns these expressions name.
+        """
         types = {**_TARGET, **self.columns}
         named = {"table_schema": target.schema, "table_name": target.name}
-        tuples = [
-            exp.Tuple(expressions=[_literal({**named, **row}[name], type_) for name, type_ in types.items()])
-            for row in rows
-        ]
         columns = [identifier(name) for name in types]
-        return [exp.insert(exp.Values(expressions=tuples), self.ref.to_table(), columns=columns)] if tuples else []
+        values = [[_literal({**named, **row}[name], type_) for name, type_ in types.items()] for row in rows]
+        if over is not None:
+            asked = [exp.select(*row).from_(over.copy().subquery("o")) for row in values]
+            return [exp.insert(query, self.ref.to_table(), columns=columns) for query in asked]
+        tuples = exp.Values(expressions=[exp.Tuple(expressions=row) for row in values])
+        return [exp.insert(tuples, self.ref.to_table(), columns=columns)] if values else []
 
 
 def about(target: TableRef) -> exp.Expr:
@@ -110,7 +114,18 @@ def about(target: TableRef) -> exp.Expr:
     )
 
 
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _literal(value: object, type_: pa.DataType) -> exp.Expr:
+    if isinstance(value, exp.Expr):
+        return value
     if isinstance(value, datetime):
         return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), sql_type(type_))
     return exp.convert(value)

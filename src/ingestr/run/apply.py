@@ -1,9 +1,9 @@
 """Staged rows become the table, in the way of a strategy, and the numbers of rows are checked. Knows no engine."""
 
 from ingestr.core.wording import counted
-from ingestr.errors import DestinationError
+from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.run.context import Run, Written
-from ingestr.strategies.base import Load, Strategy, count_rows, drop, evolve, refuse_repeated_keys
+from ingestr.strategies.base import Load, Strategy, counting, drop, evolve, refuse_repeated_keys
 
 
 def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
@@ -16,25 +16,35 @@ def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
         strategy: how.
 
     Raises:
-        ConfigurationError: the target holds several rows of a key that should tell its rows apart.
+        ConfigurationError: the target holds several rows of a key that should tell its rows apart, or rows that the
+            user's condition keeps from being changed.
         DestinationError: the target does not have as many rows as the load makes.
         MassDeletionError: an unusual share of the target's rows would go.
     """
     destination, traits = one.destination, strategy.TRAITS
     one.progress.phase(f"writing {one.target}")
+    if load.becomes or (load.fit is not None and (load.fit.added or load.fit.widened)):
+        one.alter()
     if not staged and not load.becomes and not (traits.windowed or (load.whole and traits.current is not None)):
         destination.execute([*evolve(load), drop(load.staging)])
         return Written()
-    destination.execute(strategy.prepare(load))
-    census = destination.query(strategy.census(load))[0]
+    rows = counting(one.target)
+    standing = [] if load.becomes else [rows]
+    [census], *counted_before = destination.execute([*strategy.prepare(load), strategy.census(load), *standing])
     inserted, deleted = int(census["inserted"]), int(census.get("deleted", 0))
     if deleted:
         one.guard.take(deleted, "would go, as they are not among the rows read")
     if census.get("repeated"):
         refuse_repeated_keys(destination, load.ref, load.primary_key)
-    before = 0 if load.becomes else count_rows(destination, one.target)
-    destination.execute(strategy.plan(load))
-    after, grown = count_rows(destination, one.target), int(census.get("grown", inserted))
+    if outside := census.get("outside"):
+        raise ConfigurationError(
+            f"{counted(int(outside), 'row')} of {one.target} with a key of the rows read lie outside of "
+            "--incremental-predicate, and would stand there twice; nothing was written",
+            hint="widen the condition, or leave it out",
+        )
+    before = sum(int(row["n"]) for [row] in counted_before)
+    [[row]] = destination.execute([*strategy.plan(load), rows])
+    after, grown = int(row["n"]), int(census.get("grown", inserted))
     if after != before + grown:
         raise DestinationError(
             f"{one.target} has {after} rows where {before + grown} were expected",

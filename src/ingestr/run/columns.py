@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from ingestr.core.naming import NameRule, SchemaNaming, assign_names, column_name
 from ingestr.core.sql import Statements
 from ingestr.core.transforms import LOADED_AT
-from ingestr.destinations.base import TableRef, Target
+from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.state import KeptField, KeptNames, write_names
+from ingestr.run.selection import Selection
 from ingestr.sources.base import Stream
 
 
@@ -22,7 +24,7 @@ class ColumnNames:
         made: for columns that ingestr made, the Arrow type with which their field was last read, by lower-case name.
         naming: the rule that the names follow.
         fresh: fields whose values the rows lack that did not change: not read last time, or of another type since.
-        lost: columns whose field Salesforce shows no longer: their values in rows that change are unknown.
+        lost: columns whose field the source shows no longer: their values in rows that change are unknown.
         anew: whether the rows become a table of their own rather than to be written into the one that is there.
     """
 
@@ -83,22 +85,23 @@ def choose_columns(
     if current is None or rewrite or not kept:
         gone = [field for field in kept if field not in types]
         return ColumnNames(read, _unread(every, gone), made=made, naming=naming, anew=anew)
-    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, types, current, note)
+    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, stream, current, note)
 
 
 def _compare(
     names: ColumnNames,
     kept: dict[str, KeptField],
-    types: dict[str, str],
+    stream: Stream,
     current: Target,
     note: Callable[[str], None],
 ) -> ColumnNames:
     """The same with what is fresh and what is lost since the last run."""
+    types = {column.name: str(column.type) for column in stream.schema.columns}
     gone = [field for field in kept if field not in types]
     for field in gone:
         if kept[field].was_read:
             note(
-                f"{field} is gone from Salesforce, or hidden from this user: {kept[field].column} stays, "
+                f"{field} is gone from {stream.platform}, or hidden from this user: {kept[field].column} stays, "
                 "without new values"
             )
     fresh = []
@@ -122,9 +125,28 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
     return every | {field: KeptField(every[field].column, every[field].type, was_read=False) for field in fields}
 
 
-def remember_columns(target: TableRef, stream: Stream, names: ColumnNames) -> Statements:
+def roles_of(stream: Stream, chosen: Selection, read: Mapping[str, str]) -> dict[Role, str]:
+    """The column of each role, of the fields that are read.
+
+    Args:
+        stream: knows which field tells what.
+        chosen: the keys of this run.
+        read: field → column.
+    """
+    fields = {
+        Role.KEY: chosen.primary_key[0] if chosen.primary_key else None,
+        Role.CREATED: stream.created_field,
+        Role.CHANGED: stream.changed_field,
+        Role.DELETED: stream.deleted_field,
+        Role.CURSOR: chosen.cursor_field,
+    }
+    roles = {role: read[field] for role, field in fields.items() if field is not None and field in read}
+    return {**roles, Role.LOADED_AT: LOADED_AT}
+
+
+def remember_columns(ledger: Ledger, stream: Stream, names: ColumnNames) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return write_names(target, stream.source_object, names.every, str(names.naming))
+    return write_names(ledger, stream.source_object, names.every, str(names.naming))
 
 
 def settle_naming(

@@ -10,7 +10,7 @@ from ingestr.core.strategy import SchemaContract
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError
 from ingestr.ledger.quarantine import Quarantine
-from ingestr.strategies.base import Load, create_from, drop
+from ingestr.strategies.base import Load, count_rows, create_from, drop
 from ingestr.strategies.fit import misfit
 
 _LONGEST_SHOWN = 80
@@ -89,7 +89,7 @@ def _count(destination: Destination, load: Load, misfits: dict[str, exp.Expr]) -
         )
         for i, name in enumerate(names)
     ]
-    [row] = destination.query(exp.select(*sums).from_(load.staging.to_table()))
+    [[row]] = destination.query(exp.select(*sums).from_(load.staging.to_table()))
     return {name: int(row[f"n{i}"]) for i, name in enumerate(names)}
 
 
@@ -98,7 +98,9 @@ def _refuse(destination: Destination, load: Load, misfits: dict[str, exp.Expr], 
     name, number = next(iter(bad.items()))
     there = load.target.find(name) if load.target is not None else None
     value = exp.cast(column(name), "TEXT").as_("value")
-    [example] = destination.query(exp.select(value).from_(load.staging.to_table()).where(misfits[name].copy()).limit(1))
+    [[example]] = destination.query(
+        exp.select(value).from_(load.staging.to_table()).where(misfits[name].copy()).limit(1)
+    )
     kind = there.kind.sql() if there is not None else ""
     what = "null" if example["value"] is None else repr(str(example["value"])[:_LONGEST_SHOWN])
     needs = " NOT NULL" if there is not None and not there.nullable else ""
@@ -119,8 +121,7 @@ def _set_aside(
         reason = "the table has no such column" if name in absent else "its column does not hold it"
         destination.execute(quarantine.keep(load.staging, key, name, reason, misfits[name].copy()))
     any_misfit = exp.or_(*(misfits[name].copy() for name in bad))
-    counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table()).where(any_misfit)
-    return int(destination.query(counted)[0]["n"])
+    return count_rows(destination, load.staging, any_misfit)
 
 
 def _fitted(name: str, condition: exp.Expr | None) -> exp.Expr:

@@ -1,11 +1,18 @@
 """The values of one run that its steps share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from sqlglot import exp
+
 from ingestr.core.clock import Clock
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination, Role, TableRef, Target
+from ingestr.ledger.ledger import Ledger
+from ingestr.ledger.quarantine import TABLE as QUARANTINE
 from ingestr.ledger.quarantine import Quarantine
+from ingestr.ledger.reads import READS
+from ingestr.ledger.state import COLUMNS, STATE
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.run.guard import DeletionGuard
@@ -49,12 +56,36 @@ class Run:
     target: TableRef
     run_id: str
     began: datetime
-    quarantine: Quarantine
     guard: DeletionGuard
+    ledger: Ledger = field(init=False)
+    quarantine: Quarantine = field(init=False)
     notes: list[str] = field(default_factory=list)
-    healed: Written = field(default_factory=Written)
     keyed: bool = True
     upper: datetime | None = None
+    predicate: exp.Expr | None = None
+    roles: Mapping[Role, str] = field(default_factory=dict)
+    _table: Target | None = None
+    _is_known: bool = False
+
+    def look(self) -> None:
+        """Look at the target and at what is kept about it, once for the whole run."""
+        self.ledger = Ledger(self.destination, self.target, (STATE, COLUMNS, QUARANTINE, READS))
+        self._table = self.ledger.target
+        self._is_known = True
+        common = {"source_object": self.stream.source_object, "run_id": self.run_id, "quarantined_at": self.began}
+        limit = self.options.quarantine_limit
+        self.quarantine = Quarantine(self.destination, self.ledger, self.target, common, limit)
+
+    def table(self) -> Target | None:
+        """The target as it stands."""
+        if not self._is_known:
+            [self._table] = self.destination.describe(self.target)
+            self._is_known = True
+        return replace(self._table, roles=self.roles) if self._table is not None else None
+
+    def alter(self) -> None:
+        """Take note that the columns of the target change: it has to be looked at again."""
+        self._is_known = False
 
     @property
     def staging(self) -> TableRef:

@@ -1,6 +1,6 @@
 """One load: rows are staged, made to fit, checked and written to the target. Knows no platform and no engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from ingestr.core.sql import among, column, matches, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.core.wording import counted
-from ingestr.destinations.base import Target
+from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError, IncompleteReadError
 from ingestr.run.apply import apply
 from ingestr.run.columns import ColumnNames
@@ -60,7 +60,7 @@ def write(
         MassDeletionError: an unusual share of the target's rows would go.
     """
     names = columns.read
-    there = one.destination.describe(one.target)
+    there = one.table()
     target = None if columns.anew else there
     request = make_request(
         one.options,
@@ -74,11 +74,14 @@ def write(
     load = replace_fields(
         _load_of(one, chosen, columns, target, schema), comments=there, rewrite=rewrite, bounds=_bounds(one, window)
     )
-    load, duplicates = _check_keys(one, load, chosen)
+    keys, vanishing = _look_at_staged(one, load, there, chosen)
+    distinct, duplicates = _check_keys(one, load, chosen, keys)
+    if distinct != load and vanishing is not None:
+        _, vanishing = _look_at_staged(one, distinct, there, chosen)
+    load = distinct
     if load.primary_key:
         one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
-    if there is not None:
-        _check_vanishing(one, load, there, chosen)
+    _check_vanishing(one, load, vanishing)
     removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
     load = _conform(one, load, one.options.schema_contract)
     load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
@@ -96,16 +99,17 @@ def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target |
         target=target,
         fit=_fit(one, chosen, columns, target, schema),
         primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=next((names[f] for f in (one.stream.changed_field, chosen.cursor_field) if f in names), None),
+        cursor=one.roles.get(Role.CHANGED, one.roles.get(Role.CURSOR)),
         unchanging=(LOADED_AT,),
         lost=columns.lost,
-        deleted=names.get(one.stream.deleted_field or ""),
-        changed=names.get(one.stream.changed_field or ""),
-        stamp=_stamp(one, names, target),
+        deleted=one.roles.get(Role.DELETED),
+        changed=one.roles.get(Role.CHANGED),
+        stamp=one.roles[Role.CHANGED] if target is not None and target.of(Role.CHANGED) is not None else None,
         fresh=tuple(names[field] for field in columns.fresh if field in names),
-        incremental_key=names.get(chosen.cursor_field or ""),
+        incremental_key=one.roles.get(Role.CURSOR),
         moment=one.upper,
         loaded_at=None if one.options.no_load_timestamp else one.began,
+        predicate=one.predicate,
     )
 
 
@@ -153,36 +157,53 @@ def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Targ
     _fit(one, chosen, columns, target, schema)
 
 
-def _stamp(one: Run, names: dict[str, str], target: Target | None) -> str | None:
-    """The target's column that tells changed rows, if it has one."""
-    name = names.get(one.stream.changed_field or "")
-    return name if target is not None and target.find(name) is not None else None
-
-
-def live_rows(one: Run, names: dict[str, str], target: Target) -> exp.Expr:
+def live_rows(target: Target) -> exp.Expr:
     """The condition for rows of the target that are not marked as deleted."""
-    mark = target.find(names.get(one.stream.deleted_field or ""))
+    mark = target.of(Role.DELETED)
     return exp.true() if mark is None else exp.not_(as_flag(mark, column(mark.name)))
 
 
-def _check_vanishing(one: Run, load: Load, there: Target, chosen: Selection) -> None:
-    """Count the live rows of the target that this load marks, removes, or does not bring again."""
-    if one.guard.live is None:
-        return
+def _look_at_staged(
+    one: Run, load: Load, there: Target | None, chosen: Selection
+) -> tuple[Mapping[str, int] | None, int | None]:
+    """The numbers of ``key_census``, and those of ``_vanishing``; None where there are none. One query for both."""
+    keys = [key_census(load)] if load.primary_key else []
+    vanishing = _vanishing(one, load, there, chosen)
+    if vanishing is None and not keys:
+        return None, None
+    found = [row for [row] in one.destination.query(*keys, *([] if vanishing is None else [vanishing]))]
+    return found[0] if keys else None, None if vanishing is None else int(found[-1]["n"])
+
+
+def _vanishing(one: Run, load: Load, there: Target | None, chosen: Selection) -> exp.Query | None:
+    """A query for ``n``: live rows of the target that staged rows mark as deleted; of a rewrite, the staged live rows.
+
+    None where nothing is guarded, or nothing can vanish by these rows.
+    """
+    if there is None or one.guard.live is None:
+        return None
     in_staging = load.deleted if load.deleted is not None and load.deleted in load.staged.names else None
     marked = column(in_staging, "s").eq(exp.true()) if in_staging else exp.false()
+    counted_rows = exp.select(exp.Count(this=exp.Star()).as_("n"))
     if load.rewrite:
-        staged = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.staging.to_table("s"))
-        [alive] = one.destination.query(staged.where(exp.not_(marked)))
-        apart = one.quarantine.count()
-        one.guard.take(one.guard.live - int(alive["n"]) - apart, "would be replaced by nothing")
-    elif in_staging is not None and load.primary_key and not chosen.traits.has_versions:
-        mark = there.find(in_staging)
-        alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
-        both = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.ref.to_table("t"))
-        both = both.join(load.staging.to_table("s"), on=matches(load.primary_key, "t", "s"))
-        [gone] = one.destination.query(both.where(exp.and_(marked, alive_there)))
-        one.guard.take(int(gone["n"]), "were deleted in Salesforce since the last run")
+        return counted_rows.from_(load.staging.to_table("s")).where(exp.not_(marked))
+    if in_staging is None or not load.primary_key or chosen.traits.has_versions:
+        return None
+    mark = there.find(in_staging)
+    alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
+    both = counted_rows.from_(load.ref.to_table("t"))
+    both = both.join(load.staging.to_table("s"), on=matches(load.primary_key, "t", "s"))
+    return both.where(exp.and_(marked, alive_there))
+
+
+def _check_vanishing(one: Run, load: Load, number: int | None) -> None:
+    """Tell the guard of the live rows of the target that this load marks, removes, or does not bring again."""
+    if number is None or one.guard.live is None:
+        return
+    if load.rewrite:
+        one.guard.take(one.guard.live - number - one.quarantine.count(), "would be replaced by nothing")
+    else:
+        one.guard.take(number, f"were deleted in {one.stream.platform} since the last run")
 
 
 def _remove_deleted(one: Run, load: Load) -> int:
@@ -203,8 +224,8 @@ def _remove_deleted(one: Run, load: Load) -> int:
 
 def merge_rows(
     one: Run, chosen: Selection, columns: ColumnNames, keys: tuple[str, ...] | None, window: Window | None
-) -> None:
-    """Read rows of these keys, all rows of the window if None, and merge them; ``one.healed`` counts them."""
+) -> Written:
+    """Read rows of these keys, all rows of the window if None, and merge them."""
     names = columns.read
     request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.quarantine.add), keys=keys)
     if keys is not None:
@@ -217,7 +238,7 @@ def merge_rows(
         ) from error
     key = tuple(names[name] for name in chosen.primary_key)
     one.quarantine.write(one.staging, key[0])
-    target = one.destination.describe(one.target)
+    target = one.table()
     load = Load(
         one.target,
         one.staging,
@@ -228,16 +249,18 @@ def merge_rows(
         unchanging=(LOADED_AT,),
     )
     conformed = _conform(one, load, one.options.schema_contract)
-    one.healed += Written(read) + apply(one, conformed, read, merge)
+    return Written(read) + apply(one, conformed, read, merge)
 
 
-def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> None:
+def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> bool:
     """Read some fields of all rows into rows that are there already: what no window over changes would bring.
+
+    Returns whether there was any such field.
 
     Adding a field moves no row's timestamp, nor does a formula whose outcome changes. Fields for which the target has
     no column, as its contract gives it none, are left out.
     """
-    names, target = columns.read, one.destination.describe(one.target)
+    names, target = columns.read, one.table()
     wanted = tuple(
         dict.fromkeys(
             field
@@ -249,7 +272,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
         )
     )
     if not wanted:
-        return
+        return False
     one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
     request = replace_fields(
         make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.quarantine.add),
@@ -265,6 +288,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     fitting = _fit(one, chosen, columns, target, schema, inserts=False)
     load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
     one.destination.execute(merge.fill(_conform(one, load, contract), chosen.traits.current))
+    return True
 
 
 def _already_wider(chosen: Selection, names: dict[str, str], target: Target | None) -> dict[str, pa.DataType]:
@@ -306,23 +330,23 @@ def _stage_once(
     rows = one.stream.read(replace_fields(request, report=one.progress.reading))
     schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
     with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
-        schemas = dict.fromkeys([one.target.schema, one.staging.schema])
-        one.destination.execute([create_schema(name) for name in schemas])
+        schemas = {one.staging.schema} | ({one.target.schema} if one.table() is None else set())
+        if one.table() is None or one.staging.schema != one.target.schema:
+            one.destination.execute([create_schema(name) for name in sorted(schemas)])
         loaded = one.destination.load(stream, one.staging, lasting=lasting)
     if loaded != stream.rows:
         raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
     return loaded, schema, rows.origin
 
 
-def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
+def _check_keys(one: Run, load: Load, chosen: Selection, census: Mapping[str, int] | None) -> tuple[Load, int]:
     """Refuse null keys, and rows that a key does not tell apart.
 
     Only rows that are versions of one record may give way to its newest: an unordered query gives a record twice when
     it changes while it is read. All other rows that share a key are rows: big objects and metadata bear one Id in all.
     """
-    if not load.primary_key:
+    if census is None:
         return load, 0
-    census = one.destination.query(key_census(load))[0]
     keys = ", ".join(load.primary_key)
     if census["null_keys"] and not chosen.traits.only_adds:
         raise ConfigurationError(
@@ -333,12 +357,14 @@ def _check_keys(one: Run, load: Load, chosen: Selection) -> tuple[Load, int]:
         return load, 0
     if chosen.traits.only_adds:
         # Rows that share a key are versions; only one that came twice, as an unordered query may give it, is one.
-        distinct, statements = without_repeats(load) if load.incremental_key is not None else (load, [])
+        if load.incremental_key is None:
+            return load, 0
+        distinct, statements = without_repeats(load)
         one.destination.execute(statements)
         return distinct, 0
     stamp = load.cursor if load.cursor is not None and load.cursor in load.staged.names else None
     if chosen.primary_key == one.stream.primary_key and stamp is not None:
-        [twice] = one.destination.query(same_version_twice(load, stamp))
+        [[twice]] = one.destination.query(same_version_twice(load, stamp))
         if not twice["n"]:
             load, statements = deduplicate(load)
             one.destination.execute(statements)

@@ -7,17 +7,18 @@ from contextlib import closing, contextmanager
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
+from sqlglot import exp
+
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import LOOKBACK, Contents, StreamState, Window
+from ingestr.core.cursor import LOOKBACK, StreamState, Window
 from ingestr.core.naming import assign_names
 from ingestr.core.sql import Statements
 from ingestr.core.strategy import Deletes, WriteStrategy
 from ingestr.core.stream import RecordStream
-from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
-from ingestr.destinations.base import parse_table
+from ingestr.core.transforms import stamp_and_rename, target_schema
+from ingestr.destinations.base import Role, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import state as system
-from ingestr.ledger.quarantine import Quarantine
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, default_table
 from ingestr.progress import Progress
@@ -26,10 +27,10 @@ from ingestr.result import IngestResult
 from ingestr.run.columns import remember_columns
 from ingestr.run.context import Run, Written
 from ingestr.run.guard import DeletionGuard
-from ingestr.run.load import fill, merge_rows, write
+from ingestr.run.load import fill, write
 from ingestr.run.plan import Plan, make_plan
 from ingestr.run.preview import TablePlan, preview
-from ingestr.run.reconcile import Comparison, LiveColumns, Tally, reconcile, remove_deleted
+from ingestr.run.reconcile import Tally, reconcile
 from ingestr.run.selection import make_request, named_interval, select
 from ingestr.strategies.base import count_rows
 
@@ -71,6 +72,7 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
         IngestrError: what the run itself would end with before its first row.
     """
     with _opened(options, clock, progress, in_process=in_process) as one:
+        one.look()
         return preview(one)
 
 
@@ -87,12 +89,11 @@ def _opened(options: IngestOptions, clock: Clock, progress: Progress, *, in_proc
         target = named.ref
         destination.connect()
         destination.check_catalog(named.catalog)
-        progress.phase(f"asking Salesforce about {options.source_table}")
+        progress.phase(f"looking up {options.source_table}")
         stream = source.stream(options.source_table)
         run_id, started = uuid.uuid4().hex, clock.now()
-        quarantine = Quarantine(destination, target, stream.source_object, run_id, started, options.quarantine_limit)
         guard = DeletionGuard(target, options.allow_mass_delete)
-        one = Run(options, clock, progress, destination, source, stream, target, run_id, started, quarantine, guard)
+        one = Run(options, clock, progress, destination, source, stream, target, run_id, started, guard)
         one.notes.extend(options.notes)
         for note in [*source.notes, *stream.notes]:
             one.note(note)
@@ -128,9 +129,10 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
 
 def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
     options, stream, destination = one.options, one.stream, one.destination
+    one.look()
     plan = make_plan(one)
     chosen = plan.chosen
-    resumption = Resumption(destination, one.target, stream, options.spool_folder, one.began)
+    resumption = Resumption(destination, one.ledger, stream, options.spool_folder, one.began)
     request = make_request(options, chosen, plan.coverage.window, {})
     wanted = fingerprint(stream, one.source.identity, request, interval=not plan.coverage.reaches_now)
     resumed = resumption.find(wanted)
@@ -145,14 +147,16 @@ def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
         written = write(one, chosen, plan.columns, window, rewrite=plan.rewrite, checkpoint=checkpoint)
         if resumed is not None and plan.coverage.reaches_now and options.sql_limit is None:
             written += _catch_up(one, plan, resumed)
-        # A version is no other one for a field that Salesforce shows only now, even where all rows were read.
-        versioned = chosen.traits.current is not None
+        # A version is no other one for a field that the source shows only now, even where all rows were read.
+        versioned, filled = chosen.traits.current is not None, False
         if (window is not None or options.sql_limit is not None or versioned) and not chosen.traits.only_adds:
             formulas = stream.calculated_fields if options.refresh_formulas else ()
-            fill(one, chosen, plan.columns, (*plan.columns.fresh, *formulas))
+            filled = fill(one, chosen, plan.columns, (*plan.columns.fresh, *formulas))
         tally = _tally(one, plan, resumed, in_source)
-        written += one.healed
-        destination.execute([*_remember(one, plan), *resumption.commit()])
+        written += tally.healed
+        touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
+        if kept := [*_remember(one, plan, touched=touched), *resumption.commit()]:
+            destination.execute(kept)
         destination.commit(one.target)
     resumption.finish()
     return IngestResult(
@@ -196,8 +200,8 @@ def _catch_up(one: Run, plan: Plan, since: datetime) -> Written:
     everything = replace_fields(chosen, include_deleted=True, strategy=WriteStrategy.MERGE)
     written = write(one, everything, plan.columns, window, rewrite=False, deletes=Deletes.HARD)
     later = replace_fields(plan, chosen=everything)
-    _reconcile(one, later, Deletes.HARD, since - LOOKBACK, stream.count_live(plan.upper, plan.covered))
-    return written
+    tally = reconcile(one, later, since - LOOKBACK, Deletes.HARD, stream.count_live(plan.upper, plan.covered))
+    return written + tally.healed
 
 
 @contextmanager
@@ -225,44 +229,17 @@ def _tally(one: Run, plan: Plan, resumed: datetime | None, in_source: int | None
     state = plan.state
     known = state.cursor_value if state is not None and state.cursor_field == plan.chosen.cursor_field else None
     since = known or resumed
-    return _reconcile(one, plan, one.options.deletes, since - LOOKBACK if since else None, in_source)
+    return reconcile(one, plan, since - LOOKBACK if since else None, one.options.deletes, in_source)
 
 
-def _reconcile(one: Run, plan: Plan, deletes: Deletes, since: datetime | None, in_source: int | None) -> Tally:
-    stream, chosen, names = one.stream, plan.chosen, plan.columns.read
-    target = one.destination.describe(one.target)
-    assert target is not None  # noqa: S101 - it was written just now
-    columns = LiveColumns(
-        key=names[chosen.primary_key[0]],
-        created=target.find(names.get(stream.created_field or "")),
-        changed=target.find(names.get(stream.changed_field or "")),
-        deleted=target.find(names.get(stream.deleted_field or "")),
-        loaded_at=None if one.options.no_load_timestamp else target.find(LOADED_AT),
-        cursor=target.find(names.get(chosen.cursor_field or "")),
-    )
-    both = Comparison(
-        one.destination,
-        stream,
-        target,
-        columns,
-        plan.covered,
-        plan.upper,
-        one.began,
-        one.quarantine,
-        one.guard,
-        one.staging,
-        lambda keys: merge_rows(one, chosen, plan.columns, keys, plan.covered),
-    )
-    tally = reconcile(both, since, deletes, in_source)
-    if deletes is Deletes.HARD:
-        marked = remove_deleted(both)
-        # Those that the comparison has just marked are counted there.
-        tally = replace_fields(tally, deleted=max(tally.deleted, marked))
-    return tally
+def _remember(one: Run, plan: Plan, *, touched: bool) -> Statements:
+    """Statements that keep what the target covers, and its columns; what is not known now is kept as it was.
 
-
-def _remember(one: Run, plan: Plan) -> Statements:
-    """Statements that keep what the target covers, and its columns; what is not known now is kept as it was."""
+    Args:
+        one: the run.
+        plan: what it did.
+        touched: whether the target's rows are others than before.
+    """
     field, whole = plan.chosen.cursor_field, one.options.sql_limit is None
     state = plan.before
     if plan.rewrite or plan.state is None or (whole and plan.coverage.progresses):
@@ -274,16 +251,16 @@ def _remember(one: Run, plan: Plan) -> Statements:
             plan.coverage.end if reached else None,
             plan.coverage.start if reached else None,
         )
-    if state is not None and state.cursor_field is not None:
-        state = replace_fields(state, contents=_contents(one, plan))
-    known = state is None or state == plan.before
-    statements = [] if known or state is None else system.write_state(one.target, state, one.run_id, one.began)
-    return statements + remember_columns(one.target, one.stream, plan.columns)
+    statements: Statements = []
+    if state is not None and (touched or state != plan.before):
+        contents = _contents(one, plan) if state.cursor_field is not None else None
+        statements = system.write_state(one.ledger, state, contents, one.run_id, one.began)
+    return statements + remember_columns(one.ledger, one.stream, plan.columns)
 
 
-def _contents(one: Run, plan: Plan) -> Contents | None:
-    target = one.destination.describe(one.target)
+def _contents(one: Run, plan: Plan) -> exp.Query | None:
+    """A query for what the target holds now."""
+    target = one.table()
     if target is None:
         return None
-    changed = target.find(plan.columns.read.get(plan.chosen.cursor_field or ""))
-    return system.read_contents(one.destination, target, changed, target.find(LOADED_AT))
+    return system.contents_of(target, target.of(Role.CURSOR), target.of(Role.LOADED_AT))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlglot import exp
 
-from ingestr.core.cursor import Coverage, StreamState, Window, plan_coverage
+from ingestr.core.cursor import Contents, Coverage, StreamState, Window, plan_coverage
 from ingestr.core.naming import NameRule
 from ingestr.core.sql import column, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
@@ -15,11 +15,12 @@ from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger import state as system
-from ingestr.run.columns import ColumnNames, choose_columns, settle_naming
+from ingestr.run.columns import ColumnNames, choose_columns, roles_of, settle_naming
 from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
+from ingestr.run.predicate import parse_predicate
 from ingestr.run.selection import Selection, select
-from ingestr.strategies.base import count_rows
+from ingestr.strategies.base import counting
 from ingestr.strategies.fit import VERSION_COLUMNS, things_of_others
 
 log = logging.getLogger("ingestr")
@@ -68,8 +69,8 @@ def make_plan(one: Run) -> Plan:
         ConfigurationError: what was asked for cannot be done, or not with the table that is there.
     """
     options, stream, destination = one.options, one.stream, one.destination
-    kept = system.read_names(destination, one.target, stream.source_object)
-    current = destination.describe(one.target)
+    kept = system.read_names(one.ledger, stream.source_object)
+    current = one.table()
     naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
     given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
     chosen = select(
@@ -77,7 +78,15 @@ def make_plan(one: Run) -> Plan:
     )
     if (reason := destination.capabilities.refuses(chosen.strategy)) is not None:
         raise ConfigurationError(f"the destination cannot do {chosen.strategy}: {reason}")
-    before = system.read_state(destination, one.target)
+    if options.incremental_predicate is not None:
+        if chosen.strategy is not WriteStrategy.MERGE:
+            raise ConfigurationError(
+                f"--incremental-predicate belongs to a merge, and {options.source_table} is written by "
+                f"{chosen.strategy}",
+                hint="leave it out, or add --incremental-strategy merge",
+            )
+        one.predicate = parse_predicate(options.incremental_predicate, destination.capabilities.dialect, current)
+    before = system.read_state(one.ledger)
     rewrite = options.full_refresh or chosen.traits.whole
     _check_versions(one, chosen, current, rewrite=rewrite)
     _check_same_source(one, before, current, rewrite=rewrite)
@@ -99,12 +108,19 @@ def make_plan(one: Run) -> Plan:
     state = None
     if current is not None:
         chosen, columns = _under_contract(one, chosen, columns, current)
+    one.roles = roles_of(stream, chosen, columns.read)
+    current = one.table()
+    if current is not None:
         anew = _is_made_anew(one, chosen, columns, before, current, rewrite=rewrite)
         columns = replace_fields(columns, anew=anew)
-        state = None if rewrite or before is None else _where_it_stands(one, chosen, columns, before, current)
+        state = None if rewrite or before is None else before
         same = before is None or before.source_object == stream.source_object
-        if options.sql_limit is None and same:
-            one.guard.live = _count_guarded(one, chosen, columns, current)
+        guarded = options.sql_limit is None and same
+        contents, live = _count(one, chosen, columns, state, current, guarded=guarded)
+        if state is not None and contents is not None:
+            state = _where_it_stands(one, chosen, state, contents)
+        if guarded:
+            one.guard.live = live
             _guard_org(one, before, rewrite=rewrite)
     coverage = _choose_coverage(one, chosen, state, upper)
     compared = _is_compared(one, chosen, coverage) and _can_be_compared(one, columns, current)
@@ -240,26 +256,66 @@ def _say_what_goes(one: Run, things: list[str]) -> None:
         one.note(f"{one.target} is made anew, without {', '.join(things)}")
 
 
+def _count(
+    one: Run,
+    chosen: Selection,
+    columns: ColumnNames,
+    state: StreamState | None,
+    current: Target,
+    *,
+    guarded: bool,
+) -> tuple[tuple[Contents, Contents] | None, int | None]:
+    """What the table holds, and its live rows, in one query.
+
+    Args:
+        one: the run.
+        chosen: what to read.
+        columns: where each field goes.
+        state: how far the table has been read, if that counts.
+        current: the table as it stands.
+        guarded: whether the live rows are to be counted.
+
+    Returns:
+        The contents that are kept, as far as they can be told, with those that are there; None where none are kept.
+        The live rows, of which only some may vanish; None where nobody can tell them from versions.
+    """
+    queries: list[exp.Query] = []
+    known = None
+    if state is not None and state.contents and state.cursor_field and state.cursor_value is not None:
+        kept = columns.every.get(state.cursor_field)
+        changed = current.find(kept.column) if kept is not None else None
+        loaded_at = current.find(LOADED_AT)
+        known = replace_fields(
+            state.contents,
+            # A column that somebody dropped tells nothing of the rows.
+            newest_change=state.contents.newest_change if changed is not None else None,
+            newest_load=state.contents.newest_load if loaded_at is not None else None,
+        )
+        queries.append(system.contents_of(current, changed, loaded_at))
+    guarded = guarded and not chosen.traits.only_adds
+    if guarded:
+        live = live_rows(current)
+        if chosen.traits.current is not None and current.find(chosen.traits.current) is not None:
+            live = exp.and_(live, column(chosen.traits.current).eq(exp.true()))
+        queries.append(counting(one.target, live))
+    found = [row for [row] in one.destination.query(*queries)] if queries else []
+    return (
+        (known, system.read_contents(found[0])) if known is not None else None,
+        int(found[-1]["n"]) if guarded else None,
+    )
+
+
 def _where_it_stands(
-    one: Run, chosen: Selection, columns: ColumnNames, state: StreamState, current: Target
+    one: Run, chosen: Selection, state: StreamState, contents: tuple[Contents, Contents]
 ) -> StreamState | None:
     """The state, or an earlier one where the table was put back to an older copy of itself, or emptied."""
-    if state.contents is None or state.cursor_field is None or state.cursor_value is None:
-        return state
-    kept = columns.every.get(state.cursor_field)
-    changed = current.find(kept.column) if kept is not None else None
-    now = system.read_contents(one.destination, current, changed, current.find(LOADED_AT))
-    known = replace_fields(
-        state.contents,
-        # A column that somebody dropped tells nothing of the rows.
-        newest_change=state.contents.newest_change if changed is not None else None,
-        newest_load=state.contents.newest_load if current.find(LOADED_AT) is not None else None,
-    )
-    if now.rows == 0 and state.contents.rows > 0:
+    known, now = contents
+    assert state.cursor_value is not None  # noqa: S101 - contents are kept beside it
+    if now.rows == 0 and known.rows > 0:
         one.note(f"{one.target} was emptied since the last run: everything is read again")
         return None
     # Where both sides are compared, the comparison brings back rows that somebody removed.
-    lost = now.rows < state.contents.rows and not (chosen.traits.compared and chosen.include_deleted)
+    lost = now.rows < known.rows and not (chosen.traits.compared and chosen.include_deleted)
     if not now.is_older_than(known) and not lost:
         return state
     by_change = state.cursor_field in (one.stream.changed_field, one.stream.created_field)
@@ -296,16 +352,6 @@ def _choose_coverage(one: Run, chosen: Selection, state: StreamState | None, upp
     window = coverage.window
     log.debug("reading %s", f"{window.field} from {window.start} to {window.end}" if window else "everything")
     return coverage
-
-
-def _count_guarded(one: Run, chosen: Selection, columns: ColumnNames, current: Target) -> int | None:
-    """The live rows of the target, of which only some may vanish; None where nobody can tell them from versions."""
-    if chosen.traits.only_adds:
-        return None
-    live = live_rows(one, columns.read, current)
-    if chosen.traits.current is not None and current.find(chosen.traits.current) is not None:
-        live = exp.and_(live, column(chosen.traits.current).eq(exp.true()))
-    return count_rows(one.destination, one.target, live)
 
 
 def _check_versions(one: Run, chosen: Selection, current: Target | None, *, rewrite: bool) -> None:

@@ -81,9 +81,9 @@ def preview(one: Run) -> TablePlan:
     """
     plan = make_plan(one)
     chosen, columns, names = plan.chosen, plan.columns, plan.columns.read
-    current = one.destination.describe(one.target)
+    current = one.table()
     request = make_request(one.options, chosen, plan.coverage.window, {})
-    resumption = Resumption(one.destination, one.target, one.stream, one.options.spool_folder, one.began)
+    resumption = Resumption(one.destination, one.ledger, one.stream, one.options.spool_folder, one.began)
     wanted = fingerprint(one.stream, one.source.identity, request, interval=not plan.coverage.reaches_now)
     changes = things = None
     if current is not None:

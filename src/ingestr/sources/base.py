@@ -136,6 +136,10 @@ class Stream(Protocol):
     """One table of a source."""
 
     @property
+    def platform(self) -> str:
+        """What people call the platform."""
+
+    @property
     def source_object(self) -> str:
         """The platform's own name of the table."""
 

@@ -43,6 +43,7 @@ class Load:
         apart: a query for keys of rows that could not be read: the target's versions of them stay. None for no such.
         moment: the source's clock when the run began.
         loaded_at: the load timestamp; None where the rows bear none.
+        predicate: which rows of the target a merge may change, over the target's columns; None for all.
     """
 
     ref: TableRef
@@ -66,6 +67,23 @@ class Load:
     apart: exp.Query | None = None
     moment: datetime | None = None
     loaded_at: datetime | None = None
+    predicate: exp.Expr | None = None
+
+    def matching(self, target: str, staged: str) -> exp.Expr:
+        """A row of the target, under an alias, is that of a staged row, and may be changed."""
+        found = matches(self.primary_key, target, staged)
+        return found if self.predicate is None else exp.and_(found, self.changeable(target), copy=False)
+
+    def changeable(self, alias: str | None = None) -> exp.Expr:
+        """A row of the target, under an alias, may be changed."""
+        if self.predicate is None:
+            return exp.true()
+        return exp.paren(
+            self.predicate.transform(
+                lambda node: column(node.name, alias) if isinstance(node, exp.Column) and alias else node
+            ),
+            copy=False,
+        )
 
     @property
     def becomes(self) -> bool:
@@ -133,8 +151,9 @@ class Strategy(Protocol):
 
         ``inserted``, ``updated`` and ``unchanged`` say what becomes of the staged rows. Where a strategy has use for
         them, ``deleted`` is how many live rows the target loses, ``grown`` how many rows it gains (``inserted`` where
-        it is not told), ``earlier`` how many rows of staged keys stay beside the staged ones, and ``repeated`` how many
-        rows too many the target has of keys that should tell its rows apart.
+        it is not told), ``earlier`` how many rows of staged keys stay beside the staged ones, ``repeated`` how many
+        rows too many the target has of keys that should tell its rows apart, and ``outside`` how many rows of staged
+        keys it has that may not be changed.
         """
 
     def plan(self, load: Load) -> Statements:
@@ -216,8 +235,14 @@ def _comment(kind: str, place: exp.Expr, text: str) -> exp.Expr:
 
 def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None = None) -> int:
     """Rows of a table, or those of them for which a condition is true."""
+    [[row]] = destination.query(counting(table, where))
+    return int(row["n"])
+
+
+def counting(table: TableRef, where: exp.Expr | None = None) -> exp.Select:
+    """One row: ``n``, the rows of a table, or those of them for which a condition is true."""
     counted = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(table.to_table())
-    return int(destination.query(counted if where is None else counted.where(where))[0]["n"])
+    return counted if where is None else counted.where(where)
 
 
 def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequence[str]) -> None:
@@ -229,7 +254,8 @@ def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequenc
     keys = [column(name) for name in key]
     repeated = exp.select(*keys).from_(table.to_table()).group_by(*keys).having(exp.Count(this=exp.Star()) > 1)
     found = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(repeated.subquery("r"))
-    if number := int(destination.query(found)[0]["n"]):
+    [[row]] = destination.query(found)
+    if number := int(row["n"]):
         raise ConfigurationError(
             f"{counted(number, 'key')} of {table} ({', '.join(key)}) have several rows, so that nobody can tell which "
             "of them is meant; nothing was written",
@@ -297,9 +323,7 @@ def update_from(load: Load, rows: exp.Query) -> exp.Expr:
     """UPDATE of the target's rows that have the key of one of these, with all staged columns."""
     names = [name for name in load.staged.names if name not in load.primary_key]
     values = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
-    update = exp.Update(
-        this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=matches(load.primary_key, "t", "s"))
-    )
+    update = exp.Update(this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=load.matching("t", "s")))
     update.set("from_", exp.From(this=rows.subquery("s")))
     return update
 

@@ -1,6 +1,6 @@
 """How staged rows fit the columns of a table as it stands; the one place that decides it, for whoever writes.
 
-Types that ingestr made follow Salesforce: they are widened when a field's type changes. Types that somebody else made
+Types that ingestr made follow the source: they are widened when a field's type changes. Types that somebody else made
 are kept: each staged value must be the same after a cast to them and back.
 """
 
@@ -102,7 +102,7 @@ def _wider(
     """The type that a column of ours must get; None where the column stays as it is."""
     if there.generated:
         raise ConfigurationError(
-            f"{target.ref}.{there.name} is computed by the database, and a field of Salesforce has that column name",
+            f"{target.ref}.{there.name} is computed by the database, and a field of the source has that column name",
             hint=f"rename the column, or leave the field out with --sql-exclude-columns {there.name}",
         )
     if there.kind == sql_type(incoming.type):
@@ -158,7 +158,7 @@ def _refuse_changes(target: Target, result: Fit, contract: SchemaContract) -> No
     if contract is SchemaContract.FREEZE and (new or wider):
         what = [f"{kind}: {', '.join(names)}" for kind, names in (("new columns", new), ("wider", wider)) if names]
         raise ConfigurationError(
-            f"--schema-contract freeze keeps {target.ref} as it is, and Salesforce now has {'; '.join(what)}",
+            f"--schema-contract freeze keeps {target.ref} as it is, and the source now has {'; '.join(what)}",
             hint="evolve changes the table, discard_value goes on without them, --sql-exclude-columns leaves them out",
         )
     pinned = {
@@ -185,7 +185,7 @@ def _refuse_other_case(target: Target, staged: Column) -> None:
 
 
 def _refuse_required(target: Target, staged: TableSchema) -> None:
-    """Columns that new rows cannot do without, and for which Salesforce has no values."""
+    """Columns that new rows cannot do without, and for which the source has no values."""
     written = {name.lower() for name in staged.names}
     required = [
         each.name
@@ -194,7 +194,7 @@ def _refuse_required(target: Target, staged: TableSchema) -> None:
     ]
     if required:
         raise ConfigurationError(
-            f"{target.ref} has columns that must not be null and that Salesforce has no values for: "
+            f"{target.ref} has columns that must not be null and that the source has no values for: "
             + ", ".join(required),
             hint=f"give them a DEFAULT or drop their NOT NULL, or {_START_AGAIN}",
         )

@@ -84,6 +84,8 @@ def _merged_where_it_can(describe: ObjectDescribe) -> NamedTable | None:
 class SalesforceStream:
     """One object of the org."""
 
+    platform = "Salesforce"
+
     def __init__(
         self, client: SalesforceClient, clock: Clock, named: NamedTable | None, describe: ObjectDescribe
     ) -> None:

@@ -1,0 +1,98 @@
+"""What ingestr keeps about one target, looked at once a run. Knows no meaning of what is kept."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlglot import exp
+
+from ingestr.core.sql import Statements
+from ingestr.destinations.base import Destination, TableRef, Target
+from ingestr.errors import DestinationError
+from ingestr.ledger.table import SystemTable
+from ingestr.strategies.base import drop
+
+log = logging.getLogger("ingestr")
+
+
+class Ledger:
+    """The tables of ``_ingestr`` as they stood when the run began, and their rows about one target.
+
+    Two round trips: one for the tables, one for the rows. What this run writes later is not in it.
+
+    Args:
+        destination: holds the target.
+        target: the table that the rows are about.
+        tables: all tables that the run asks for.
+
+    Attributes:
+        ref: the target's name.
+        target: the target as it stood then, or None.
+    """
+
+    def __init__(self, destination: Destination, target: TableRef, tables: Iterable[SystemTable]) -> None:
+        self._destination = destination
+        self.ref = target
+        every = {each.name: each for each in tables}
+        self.target, *found = destination.describe(target, *(each.ref for each in every.values()))
+        self._there: dict[str, Target | None] = dict(zip(every, found, strict=True))
+        readable = {
+            name: each.select(target, there)
+            for name, each in every.items()
+            if (there := self._there[name]) is not None and not each.faults(there)
+        }
+        rows = destination.query(*readable.values()) if readable else []
+        self._rows = dict(zip(readable, rows, strict=True))
+
+    def rows(self, table: SystemTable) -> list[dict[str, Any]]:
+        """The rows about the target; none where the table has not been made.
+
+        Raises:
+            DestinationError: the table is not one that ingestr made.
+        """
+        there = self._there[table.name]
+        if there is not None and (wrong := table.faults(there)):
+            raise DestinationError(
+                f"{table.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
+                hint="another version of ingestr may have made it; rename the table, and the next run makes it anew",
+            )
+        return [table.parse(row) for row in self._rows.get(table.name, [])]
+
+    def is_sound(self, table: SystemTable) -> bool:
+        """Whether the table is as ingestr makes it, or not made yet."""
+        there = self._there[table.name]
+        return there is None or not table.faults(there)
+
+    def make_way(self, table: SystemTable) -> None:
+        """Remove a table of ours that is not as we make it, where nothing in it can be of use."""
+        if not self.is_sound(table):
+            log.debug("%s is of another form, and is made anew", table.ref)
+            self._destination.execute([drop(table.ref)])
+            self._destination.commit()
+            self._there[table.name] = None
+
+    def ensure(self, table: SystemTable) -> Statements:
+        """Statements after which the table is there with all of its columns."""
+        return table.ensure(self._there[table.name])
+
+    def replace(
+        self, table: SystemTable, rows: Iterable[Mapping[str, object]], over: exp.Query | None = None
+    ) -> Statements:
+        """Statements that leave exactly these rows about the target; see ``SystemTable.insert``."""
+        return [*self.ensure(table), self.delete(table), *table.insert(self.ref, rows, over)]
+
+    def insert(self, table: SystemTable, rows: Iterable[Mapping[str, object]]) -> Statements:
+        """INSERT of rows about the target; nothing where there are none."""
+        return table.insert(self.ref, rows)
+
+    def drop_if_empty(self, table: SystemTable) -> None:
+        """Remove a table when its last row is gone, where no other run can be about to write to it."""
+        if self._destination.capabilities.exclusive:
+            [rows] = self._destination.query(exp.select("1").from_(table.ref.to_table()).limit(1))
+            if not rows:
+                self._destination.execute([drop(table.ref)])
+                self._there[table.name] = None
+
+    def delete(self, table: SystemTable, *those: exp.Expr) -> exp.Expr:
+        """DELETE of the rows about the target, or of those among them."""
+        return table.delete(self.ref, *those)
