@@ -39,6 +39,7 @@ _SETTINGS = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "client_min_messages": "warning",
@@ -236,7 +237,9 @@ class PostgresDestination:
                     rows.write(encoder.finish())
             except psycopg.Error as error:
                 stream.raise_error()
-                raise translated(error, f"loading {staging}", broken=self._open.broken) from error
+                broken = self._open.broken
+                doing = f"loading {staging}"
+                raise translated(error, doing, broken=broken, columns=stream.schema.names) from error
             if self._target is not None and self._target_exists:
                 # Others go on reading the table, and write to it when this run is done.
                 table = self._target.to_table().sql("postgres")

@@ -47,8 +47,8 @@ SELECT CASE WHEN r.ev_class <> t.oid THEN pg_describe_object('pg_class'::regclas
             ELSE pg_describe_object(d.classid, d.objid, 0) END AS thing, d.refobjsubid AS attnum
 FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
 WHERE (d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
-       OR d.refclassid = 'pg_type'::regclass AND d.refobjid = t.reltype AND d.deptype <> 'i')
-  AND (d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_statistic_ext'::regclass,
+       OR d.refclassid = 'pg_type'::regclass AND d.refobjid = t.reltype)
+  AND d.deptype <> 'i' AND (d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_statistic_ext'::regclass,
                      'pg_publication_rel'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass)
        OR d.classid = 'pg_trigger'::regclass
           AND EXISTS (SELECT FROM pg_trigger g WHERE g.oid = d.objid AND NOT g.tgisinternal)
@@ -76,7 +76,8 @@ WHERE grantee <> t.relowner
 """
 _COLUMNS = """
 SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), b.typname, b.typtype, b.typelem <> 0
-      AND b.typcategory = 'A', EXISTS (SELECT FROM pg_opclass o WHERE o.opcdefault AND (o.opcintype = b.oid
+      AND b.typcategory = 'A', EXISTS (SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod
+      WHERE o.opcdefault AND m.amname = 'btree' AND (o.opcintype = b.oid
       OR b.typtype IN ('e', 'r', 'm', 'c') OR b.typcategory IN ('A', 'S'))), NOT (a.attnotnull OR y.typnotnull),
       pg_get_expr(f.adbin, f.adrelid), a.attgenerated <> '' OR a.attidentity = 'a', a.attidentity = 'd',
       col_description(a.attrelid, a.attnum), a.attnum) ORDER BY a.attnum)

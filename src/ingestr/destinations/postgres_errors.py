@@ -1,6 +1,7 @@
 """What PostgreSQL's errors mean for the person who runs the command. Knows SQLSTATEs, no statement and no table."""
 
 import re
+from collections.abc import Iterable
 
 import psycopg
 from psycopg import errors
@@ -33,16 +34,19 @@ _HINTS = {
     "28": "check user and password in --dest-uri, PGPASSWORD or ~/.pgpass, and the server's pg_hba.conf",
     "23": f"{_NOTHING}; drop the constraint, or set right what it is about in Salesforce",
 }
-_CONTEXT = re.compile(r"COPY [^,]+, line \d+, column (?P<column>.+?)(?::|$)")
+_CONTEXT = re.compile(r", line \d+, column (?P<rest>.+)", re.DOTALL)
 
 
-def translated(error: psycopg.Error, doing: str, *, broken: bool = False) -> DestinationError:
+def translated(
+    error: psycopg.Error, doing: str, *, broken: bool = False, columns: Iterable[str] = ()
+) -> DestinationError:
     """The error in words of ours, with what to do.
 
     Args:
         error: as the driver raised it.
         doing: what ingestr did: ``loading public.t``.
         broken: whether the connection is gone.
+        columns: of the table that was being loaded.
     """
     state, text = error.sqlstate or "", first_line(error)
     if broken and state != "57P01":
@@ -53,7 +57,9 @@ def translated(error: psycopg.Error, doing: str, *, broken: bool = False) -> Des
         )
     if isinstance(error, errors.CharacterNotInRepertoire):
         found = _CONTEXT.search(error.diag.context or "")
-        where = found["column"] if found else "a column"
+        # What follows the name is not always there, and a name may hold whatever might end it.
+        named = [name for name in columns if found and found["rest"].startswith(name)]
+        where = max(named, key=len, default="a column")
         return DestinationError(
             f"a text of {where} holds a NUL character, which PostgreSQL cannot store; {_NOTHING}",
             hint=f"set the text right in Salesforce, or leave the field out with --sql-exclude-columns {where}",
