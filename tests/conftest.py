@@ -2,12 +2,13 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from databases import PostgresDatabase, Server, newest, running
+from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases, Server, newest, running
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
 from support import Database
@@ -77,6 +78,16 @@ def either(request: pytest.FixtureRequest) -> Database:
     """A database of the test's own, of each engine."""
     database: Database = request.getfixturevalue("database" if request.param == "DuckDB" else "postgres")
     return database
+
+
+@pytest.fixture(params=["DuckDB", "PostgreSQL"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DuckDBFiles | PostgresDatabases]:
+    """Makes databases of each engine."""
+    if request.param == "DuckDB":
+        yield DuckDBFiles(tmp_path)
+        return
+    with ExitStack() as made:
+        yield PostgresDatabases(request.getfixturevalue("postgres_server"), made)
 
 
 @pytest.fixture

@@ -109,6 +109,44 @@ def running(programs: Path) -> Iterator[Server]:
 
 
 @dataclass(frozen=True)
+class DuckDBFiles:
+    """Makes databases in a folder."""
+
+    folder: Path
+    # A part of the instants and sequences is enough for the second engine in each run of the tests.
+    share: int = 1
+
+    def new(self, name: str) -> Path:
+        """Where a database will be."""
+        return self.folder / f"{name}.db"
+
+    def copy(self, database: Any, name: str) -> Path:
+        """The same content under another name, in the place of what is there."""
+        for file in self.folder.glob(f"{name}.db*"):
+            file.unlink()
+        return Path(shutil.copy(database, self.new(name)))
+
+
+@dataclass(frozen=True)
+class PostgresDatabases:
+    """Makes databases on a server, which are gone with ``close``."""
+
+    server: Server
+    made: contextlib.ExitStack
+    share: int = 4
+
+    def new(self, name: str) -> "PostgresDatabase":
+        """An empty database."""
+        return self.made.enter_context(self.server.database())
+
+    def copy(self, database: Any, name: str) -> "PostgresDatabase":
+        """The same content under another name, in the place of what is there."""
+        copy: PostgresDatabase = database.copy_to(f"{database.name}_{name}")
+        self.made.callback(copy.drop)
+        return copy
+
+
+@dataclass(frozen=True)
 class PostgresDatabase:
     """A database of a server, for one test."""
 

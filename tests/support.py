@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import duckdb
 import pyarrow as pa
 
-from databases import PostgresDatabase
+from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases
 from ingestr.core.naming import SchemaNaming, assign_names
 from ingestr.core.transforms import LOADED_AT
 from ingestr.options import IngestOptions, make_options
@@ -28,6 +28,7 @@ from ingestr.simulator import Fault, SimulatedOrg
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "48"))
 THOROUGH = EXAMPLES >= 200
 Database = Path | PostgresDatabase
+Engine = DuckDBFiles | PostgresDatabases
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8"}
 
 
