@@ -21,17 +21,17 @@ DOCUMENTED = {
         --source-uri --dest-uri=DESTINATION_URI --source-table --dest-table=DESTINATION_TABLE
         --incremental-key --interval-start --interval-end --primary-key --full-refresh --sql-exclude-columns --sql-limit
         --schema-naming --schema-contract --no-load-timestamp --progress --extract-parallelism --page-size
-        --pipelines-dir --debug --staging-dataset""",
+        --pipelines-dir --debug --staging-dataset --mask --trim-whitespace""",
     "accepted": """
         --yes=SKIP_CONFIRMATION --loader-file-size --loader-file-format --sql-backend --sql-reflection-level
         --yield-limit --disable-prestaging --batch-size --no-run-id --query-annotations --partition-by --cluster-by
         --staging-bucket --extract-partition-by --extract-partition-interval""",
     "refused": """
-        --incremental-strategy --incremental-predicate --columns --no-inference --mask --trim-whitespace
+        --incremental-strategy --incremental-predicate --columns --no-inference
         --stream --flush-interval --flush-records --metrics-addr --reject-mode --write-nulls""",
 }
 # And what only this one has.
-OURS = "--deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget"
+OURS = "--deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key"
 
 
 def documented() -> list[tuple[str, str, str]]:

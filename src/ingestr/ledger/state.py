@@ -40,7 +40,9 @@ _COLUMNS = SystemTable(
         "naming": _TEXT,
         "field_type": _TEXT,
         "was_read": pa.bool_(),
+        "mask": _TEXT,
     },
+    later=frozenset({"mask"}),
 )
 
 
@@ -92,11 +94,13 @@ class KeptField:
         column: the name that its column was given.
         type: its Arrow type when it was last read, as text.
         was_read: whether the last run read it.
+        mask: how its values are masked, without a secret; None if they are not.
     """
 
     column: str
     type: str
     was_read: bool
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ class KeptNames:
 def read_names(destination: Destination, target: TableRef, source_object: str) -> KeptNames:
     """What is kept of the object's fields in this target."""
     rows = [row for row in _COLUMNS.rows(destination, target) if row["source_object"] == source_object]
-    kept = {row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"]) for row in rows}
+    kept = {
+        row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"], row["mask"]) for row in rows
+    }
     return KeptNames(kept, rows[0]["naming"] if rows else None)
 
 
@@ -145,6 +151,7 @@ def write_names(target: TableRef, source_object: str, fields: Mapping[str, KeptF
             "naming": naming,
             "field_type": kept.type,
             "was_read": kept.was_read,
+            "mask": kept.mask,
         }
         for field, kept in fields.items()
     ]

@@ -11,10 +11,12 @@ from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger import state as system
-from ingestr.run.columns import ColumnNames, choose_columns, settle_naming
+from ingestr.ledger.mask_key import keep_key
+from ingestr.run.columns import ColumnNames, FieldNow, choose_columns, settle_naming
 from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
 from ingestr.run.selection import Selection, select
+from ingestr.run.treatment import settle_treatment
 from ingestr.strategies.base import count_rows
 from ingestr.strategies.fit import things_of_others
 
@@ -63,7 +65,8 @@ def make_plan(one: Run) -> Plan:
     current = destination.describe(one.target)
     naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
     given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
-    chosen = select(stream, replace_fields(options, schema_naming=naming), options.primary_key, given)
+    named = replace_fields(options, schema_naming=naming)
+    chosen = select(stream, named, options.primary_key, given)
     if chosen.strategy not in destination.capabilities.strategies:
         raise ConfigurationError(f"the destination cannot {chosen.strategy}")
     before = system.read_state(destination, one.target)
@@ -74,10 +77,16 @@ def make_plan(one: Run) -> Plan:
         _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
+    treatment = one.treatment = settle_treatment(
+        stream, named, chosen, given, lambda: options.mask_key or keep_key(destination, one.began)
+    )
     columns = choose_columns(
         kept,
         current,
-        stream,
+        {
+            each.name: FieldNow(str(treatment.type_of(each)), treatment.mask_of(each.name))
+            for each in stream.schema.columns
+        },
         [column.name for column in chosen.columns],
         naming,
         rewrite=rewrite,

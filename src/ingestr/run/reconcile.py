@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.cursor import Window
+from ingestr.core.masking import Mask
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema
 from ingestr.core.sql import column, identifier, moment
 from ingestr.core.strategy import Deletes
@@ -65,6 +66,7 @@ class Comparison:
         guard: told of rows before they are marked or removed.
         staging: where rows of the target are staged; keys are, beside it.
         read_rows: reads rows of these keys (all rows if None) and merges them into the target.
+        key_mask: what becomes of keys on their way into the target; None where they stay as they are.
     """
 
     destination: Destination
@@ -78,6 +80,7 @@ class Comparison:
     guard: DeletionGuard
     staging: TableRef
     read_rows: Callable[[tuple[str, ...] | None], None]
+    key_mask: Mask | None = None
 
     def live(self) -> exp.Expr:
         """The rows of the target that were live at ``upper``: those deleted since then still were."""
@@ -187,7 +190,9 @@ def _sweep(both: Comparison) -> tuple[int, int]:
                 log.info(
                     "reading %s rows that the table lacks", "all" if len(absent) > _MOST_SINGLE_ROWS else len(absent)
                 )
-                both.read_rows(None if len(absent) > _MOST_SINGLE_ROWS else absent)
+                # Nobody can tell from a masked key which row to ask for.
+                everything = len(absent) > _MOST_SINGLE_ROWS or both.key_mask is not None
+                both.read_rows(None if everything else absent)
             return count_rows(both.destination, _ids_table(both)), vanished
 
         return _with_staged(both, stream, compare)
@@ -233,8 +238,9 @@ def _with_staged(
 ) -> tuple[int, int]:
     """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
     staging = _ids_table(both)
-    renamed = TableSchema((Column("id", pa.string()),))
-    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=renamed.arrow) for batch in stream)
+    renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
+    keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
+    batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)
     both.destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)
     result = use(staging.to_table())
     both.destination.execute([drop(staging)])
