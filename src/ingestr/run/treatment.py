@@ -7,7 +7,6 @@ from ingestr.core.masking import Mask, masked_type
 from ingestr.core.naming import Names, assign_names, only_one
 from ingestr.core.schema import Column
 from ingestr.core.secret import Secret
-from ingestr.core.strategy import WriteStrategy
 from ingestr.core.transforms import Treatment
 from ingestr.errors import ConfigurationError
 from ingestr.options import IngestOptions
@@ -65,7 +64,7 @@ def needed_fields(stream: Stream, chosen: Selection) -> dict[str, str]:
         (stream.changed_field, "which of two versions of a row is newer"),
         (stream.deleted_field, "which rows are deleted"),
     ]
-    if chosen.strategy is not WriteStrategy.REPLACE:
+    if not chosen.traits.whole:
         roles.append((stream.created_field, "which rows were there at a moment"))
     return {name: role for name, role in reversed(roles) if name is not None}
 
@@ -78,10 +77,11 @@ def _check_role(stream: Stream, chosen: Selection, name: str, spec: MaskSpec) ->
             f"--mask {spec.column}:{spec.algorithm}: the load tells by {name} {role}",
             hint="leave the mask out; such a column says when a row was changed, not whom it is about",
         )
-    replaced = chosen.strategy is WriteStrategy.REPLACE
+    replaced = chosen.traits.whole
     if spec.algorithm is Algorithm.SEQUENTIAL and not replaced:
         raise ConfigurationError(
-            f"--mask {spec.column}:sequential: {stream.source_object} is merged, and each run would count anew",
+            f"--mask {spec.column}:sequential: {stream.source_object} is written by {chosen.strategy}, and each run "
+            "would count anew",
             hint=f"uuid gives each value a name that stays: --mask {spec.column}:uuid",
         )
     fit = FIT_FOR_KEYS | ({Algorithm.SEQUENTIAL} if replaced else set())
