@@ -41,6 +41,7 @@ class PageReader:
         parallelism: pages in flight at once.
         reject: told of rows that do not fit their types; None makes them errors.
         spool: keeps pages until the load is committed, if it can be resumed.
+        private: large pages stay in memory too.
     """
 
     schema: pa.Schema
@@ -48,6 +49,7 @@ class PageReader:
     parallelism: int
     reject: Callable[[RejectedRow], None] | None = None
     spool: Spool | None = None
+    private: bool = False
 
 
 class JobResults:
@@ -261,7 +263,8 @@ class JobResults:
                 told.set_result(following)
             # A large page lies in a file, best beside the others.
             folder = spool.folder if spool is not None and spool.prepare() else None
-            body = gathered(self._bounded(response.iter_raw()), folder)
+            chunks = self._bounded(response.iter_raw())
+            body = b"".join(chunks) if self._reader.private else gathered(chunks, folder)
         finally:
             response.close()
         return RawPage(url, body, encoding, rows, following)

@@ -216,7 +216,9 @@ class ObjectRead:
 
     def _job_rows(self, job: QueryJob, promised: int | None, spool: Spool | None = None) -> Iterator[pa.RecordBatch]:
         request = self._request
-        reader = PageReader(self._schema.arrow, request.page_size, request.parallelism, request.reject, spool)
+        reader = PageReader(
+            self._schema.arrow, request.page_size, request.parallelism, request.reject, spool, request.private
+        )
         return JobResults(self._client, self._clock, job, reader).rows(promised)
 
     def _can_split(self, error: IngestrError) -> bool:
