@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,12 @@ import pyarrow as pa
 
 from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases
 from ingestr.core.naming import SchemaNaming, assign_names
+from ingestr.core.secret import Secret
 from ingestr.core.transforms import LOADED_AT
+from ingestr.destinations.base import TableRef
 from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
+from ingestr.registry import open_destination
 from ingestr.result import IngestResult
 from ingestr.run import pipeline
 from ingestr.simulator import Fault, SimulatedOrg
@@ -91,6 +95,20 @@ def claim_huge(org: SimulatedOrg, object_name: str, *, times: int | None = 1) ->
     org.faults.add(Fault(method="GET", path=path, times=times, status=200, headers=JSON_HEADERS, body=body))
 
 
+def bulk(org: SimulatedOrg, object_name: str) -> None:
+    """Rows of the object come by Bulk, in several pages."""
+    claim_huge(org, object_name, times=None)
+    org.page_rows = 15
+
+
+def content(database: Database, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query as the engine's own driver gives them."""
+    if not isinstance(database, Path):
+        return database.execute(sql)
+    with duckdb.connect(str(database), read_only=True) as opened:
+        return opened.execute(sql).fetchall()
+
+
 def query(database: Database, sql: str) -> pa.Table:
     """Rows of a query."""
     if not isinstance(database, Path):
@@ -149,3 +167,13 @@ def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
         timeout=120,
         check=False,
     )
+
+
+def kinds(database: Database, table: str = "t") -> dict[str, str]:
+    """The columns of a table of ``public`` and their types, as the engine spells them."""
+    with closing(open_destination(Secret(uri_of(database)), in_process=True)) as destination:
+        destination.connect()
+        [target] = destination.describe(TableRef("public", table))
+        dialect = destination.capabilities.dialect
+    assert target is not None
+    return {each.name: each.kind.sql(dialect).upper() for each in target.columns}

@@ -32,6 +32,9 @@ def ingest(
     incremental_predicate: str | None = None,
     primary_key: Sequence[str] = (),
     sql_exclude_columns: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    no_inference: bool = False,
+    numbers: str = "double",
     mask: Sequence[str] = (),
     mask_key: str | None = None,
     trim_whitespace: bool = False,
@@ -68,6 +71,9 @@ def ingest(
         incremental_predicate: a condition in SQL on the target's columns: the rows that a merge may change.
         primary_key: columns that identify a row; the Id if empty.
         sql_exclude_columns: columns that are not even downloaded.
+        columns: ``name:type``, ``name:type:source`` or ``name::source``: columns of another type or name.
+        no_inference: read only the columns named there, and what the load needs.
+        numbers: ``double``, or ``decimal``: currency, percent and double with every digit.
         mask: ``column:algorithm`` or ``column:algorithm:parameter``; these values are made unreadable on the way.
         mask_key: key of the masks that need one; a random one is made and kept in the database if None.
         trim_whitespace: texts lose white space at their ends.
@@ -114,6 +120,10 @@ def read(
     page_size: int = 25_000,
     extract_parallelism: int = 5,
     schema_naming: str = "auto",
+    numbers: str = "double",
+    mask: Sequence[str] = (),
+    mask_key: str | None = None,
+    trim_whitespace: bool = False,
 ) -> RecordStream:
     """The rows of one Salesforce table as an Arrow stream, which polars, pandas, pyarrow and DuckDB read.
 

@@ -8,7 +8,7 @@ silence: a run that asks for a mask must never load a value in clear.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
+from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
 
 
 class ProgressMode(StrEnum):
@@ -174,6 +174,27 @@ _HONOURED = (
         kind=Kind.LIST,
         metavar="COLUMN",
         help="Columns not even to download; repeatable.",
+    ),
+    Option(
+        name="columns",
+        kind=Kind.LIST,
+        metavar="COLUMN",
+        help="name:type, name:type:source or name::source gives a column another type or name; repeatable.",
+    ),
+    Option(
+        name="no_inference",
+        kind=Kind.FLAG,
+        default=False,
+        help="Read only the columns that --columns names, and what the load needs.",
+    ),
+    Option(
+        name="numbers",
+        kind=Kind.CHOICE,
+        metavar="TYPE",
+        choices=tuple(Numbers),
+        default=Numbers.DOUBLE,
+        help="Type of currency, percent and double: double, or decimal with the digits that Salesforce declares.",
+        ours=True,
     ),
     Option(
         name="mask",
@@ -350,24 +371,9 @@ def _refused(
     )
 
 
-_LATER = "comes with a later version"
 _TABLE = "event streams are not a source here: a run copies a table and ends"
 _WRITES = "nothing is written to Salesforce"
 _REFUSED = (
-    _refused(
-        "columns",
-        "Types and names of columns.",
-        f"choosing types and names of columns {_LATER}; until then they are Salesforce's own",
-        "leave it out; --sql-exclude-columns leaves columns out, --schema-naming direct keeps their spelling",
-        kind=Kind.LIST,
-    ),
-    _refused(
-        "no_inference",
-        "Only the columns that --columns names.",
-        f"choosing columns by --columns {_LATER}",
-        "--sql-exclude-columns leaves columns out",
-        kind=Kind.FLAG,
-    ),
     _refused("stream", "Event streams.", _TABLE, "run the command again and again", kind=Kind.FLAG),
     _refused("flush_interval", "Event streams.", _TABLE),
     _refused("flush_records", "Event streams.", _TABLE),

@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestr.core.budget import ApiBudget
+from ingestr.core.column_spec import ColumnSpec, parse_columns
 from ingestr.core.mask_spec import MaskSpec, parse_masks
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
-from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
+from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
 from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
 
@@ -84,10 +85,15 @@ class ReadOptions:
     page_size: int = 25_000
     extract_parallelism: int = 5
     schema_naming: SchemaNaming = SchemaNaming.AUTO
+    numbers: Numbers = Numbers.DOUBLE
+    mask: tuple[MaskSpec, ...] = ()
+    mask_key: Secret | None = None
+    trim_whitespace: bool = False
     api_budget: ApiBudget | None = None
 
     def __post_init__(self) -> None:
         self._check_source_table()
+        self._check_mask_key()
         for each in fields(self):
             option, value = BY_NAME.get(each.name), getattr(self, each.name)
             if option is not None and option.kind is Kind.COUNT and value is not None and value < option.least:
@@ -97,6 +103,13 @@ class ReadOptions:
                 f"--interval-start {self.interval_start:%Y-%m-%dT%H:%M:%SZ} is after "
                 f"--interval-end {self.interval_end:%Y-%m-%dT%H:%M:%SZ}",
                 hint="swap them; both ends are inclusive",
+            )
+
+    def _check_mask_key(self) -> None:
+        if self.mask_key is not None and len(self.mask_key.reveal()) < _SHORTEST_KEY:
+            raise ConfigurationError(
+                f"--mask-key is shorter than {_SHORTEST_KEY} characters, so that it could be guessed",
+                hint="openssl rand -hex 32 makes a good one; without it a random key is kept in the database",
             )
 
     def _check_source_table(self) -> None:
@@ -133,9 +146,8 @@ class IngestOptions(ReadOptions):
     deletes: Deletes = Deletes.SOFT
     refresh_formulas: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
-    mask: tuple[MaskSpec, ...] = ()
-    mask_key: Secret | None = None
-    trim_whitespace: bool = False
+    columns: tuple[ColumnSpec, ...] = ()
+    no_inference: bool = False
     quarantine_limit: int = 100
     allow_mass_delete: bool = False
     staging_dataset: str | None = None
@@ -157,10 +169,10 @@ class IngestOptions(ReadOptions):
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
             )
         self._check_strategy()
-        if self.mask_key is not None and len(self.mask_key.reveal()) < _SHORTEST_KEY:
+        if self.no_inference and not self.columns:
             raise ConfigurationError(
-                f"--mask-key is shorter than {_SHORTEST_KEY} characters, so that it could be guessed",
-                hint="openssl rand -hex 32 makes a good one; without it a random key is kept in the database",
+                "--no-inference reads only what --columns names, and that names nothing",
+                hint="add --columns name:type, or leave out --no-inference",
             )
         staging = self.staging_dataset
         if staging is not None and (not staging.strip() or "." in staging or staging.strip().lower() == "_ingestr"):
@@ -245,11 +257,13 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "deletes": Deletes,
     "schema_contract": SchemaContract,
     "incremental_strategy": WriteStrategy,
+    "numbers": Numbers,
 }
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "true", "y", "yes", "on"), True),
     **dict.fromkeys(("0", "f", "false", "n", "no", "off"), False),
 }
+_PARSERS: dict[str, Callable[[Iterable[str]], tuple[Any, ...]]] = {"mask": parse_masks, "columns": parse_columns}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _BUDGET = re.compile(r"\s*\d+(\s*|(\.\d+)?\s*%\s*)", re.ASCII)
 _FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
@@ -296,8 +310,8 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
         if name in _ENUMS and value is not None:
             plain = name == "incremental_strategy" and value == "none"
             given[name] = None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
-        elif name == "mask":
-            given[name] = parse_masks([value] if isinstance(value, str) else value or ())
+        elif name in _PARSERS:
+            given[name] = _PARSERS[name]([value] if isinstance(value, str) else value or ())
         elif option.kind is Kind.LIST:
             names = [value] if isinstance(value, str) else value or ()
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())

@@ -11,7 +11,7 @@ import pytest
 from ingestr.errors import ConfigurationError, DecodeError, IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
 from ingestr.sources.salesforce import body, spool
-from support import JSON_HEADERS, claim_huge, command, ingest, loaded, query, source_uri, table_names
+from support import JSON_HEADERS, bulk, command, ingest, loaded, query, source_uri, table_names
 
 HOUR = 3600
 KEY = "0123456789abcdef-secret"
@@ -36,12 +36,6 @@ def column(database: Path, name: str) -> list[Any]:
     """A column's values in the order of the key."""
     values: list[Any] = loaded(database).column(name).to_pylist()
     return values
-
-
-def bulk(org: SimulatedOrg, name: str) -> None:
-    """Rows of the object come by Bulk, in several pages."""
-    claim_huge(org, name, times=None)
-    org.page_rows = 15
 
 
 def files_with(folder: Path, texts: list[str]) -> list[str]:

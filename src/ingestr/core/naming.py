@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -20,10 +20,17 @@ class SchemaNaming(StrEnum):
 
 @dataclass(frozen=True)
 class NameRule:
-    """How new names are made: their style, and how many bytes one may have (None: any number)."""
+    """How new names are made.
+
+    Args:
+        naming: their style.
+        longest: how many bytes a name may have; None for any number.
+        renamed: field → the name that the user gives its column.
+    """
 
     naming: SchemaNaming
     longest: int | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 _SPELLED = str.maketrans({"+": "x", "*": "x", "-": "_", "@": "a", "|": "l"})
@@ -143,16 +150,16 @@ def assign_names(
     """
     taken = {name.lower() for name in (*given.values(), *reserved)}
     names: dict[str, str] = {}
-    for field in fields:
-        if field in given:
-            names[field] = given[field]
+    for api_name in fields:
+        if api_name in given:
+            names[api_name] = given[api_name]
             continue
-        name = column_name(field, naming)
+        name = column_name(api_name, naming)
         if name.lower() in taken or (longest is not None and len(name.encode()) > longest):
-            suffix = f"_{hashlib.sha256(field.encode()).hexdigest()[:8]}"
+            suffix = f"_{hashlib.sha256(api_name.encode()).hexdigest()[:8]}"
             if longest is not None:
                 name = name.encode()[: longest - len(suffix)].decode(errors="ignore")
             name += suffix
         taken.add(name.lower())
-        names[field] = name
+        names[api_name] = name
     return names

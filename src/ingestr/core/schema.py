@@ -8,6 +8,8 @@ import pyarrow as pa
 from ingestr.errors import IngestrError
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+# Of a decimal in Arrow, and in most databases; of a 64-bit integer.
+MOST_DIGITS, _INT64_DIGITS = 38, 19
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,24 @@ def common_type(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
     pair = {current, incoming}
     if all(pa.types.is_integer(type_) for type_ in pair):
         return pa.int64()
+    if all(pa.types.is_integer(type_) or pa.types.is_decimal(type_) for type_ in pair):
+        return _common_decimal(current, incoming)
     if all(_is_number(type_) for type_ in pair):
         return pa.float64()
     if pair == {pa.date32(), TIMESTAMP}:
         return TIMESTAMP
     return pa.string()
+
+
+def _common_decimal(current: pa.DataType, incoming: pa.DataType) -> pa.DataType:
+    """Every digit of both, where a decimal can have so many; else doubles."""
+    scales = [type_.scale if pa.types.is_decimal(type_) else 0 for type_ in (current, incoming)]
+    wholes = [
+        type_.precision - scale if pa.types.is_decimal(type_) else _INT64_DIGITS
+        for type_, scale in zip((current, incoming), scales, strict=True)
+    ]
+    digits = max(wholes) + max(scales)
+    return pa.decimal128(digits, max(scales)) if digits <= MOST_DIGITS else pa.float64()
 
 
 def field_names(columns: Iterable[Column]) -> list[str]:

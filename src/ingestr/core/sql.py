@@ -34,6 +34,8 @@ def column(name: str, table: str | None = None) -> exp.Column:
 def sql_type(type_: pa.DataType) -> exp.DataType:
     """The SQL type that keeps every value of an Arrow type; sqlglot spells it for the engine's dialect."""
     normal = normal_type(type_)
+    if pa.types.is_decimal(normal):
+        return exp.DataType.build(f"DECIMAL({normal.precision}, {normal.scale})")
     if normal not in _TYPES:
         raise TypeError(f"no SQL type is known for {type_}")
     return exp.DataType.build(_TYPES[normal])

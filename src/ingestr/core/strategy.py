@@ -33,3 +33,10 @@ class SchemaContract(StrEnum):
     FREEZE = "freeze"
     DISCARD_ROW = "discard_row"
     DISCARD_VALUE = "discard_value"
+
+
+class Numbers(StrEnum):
+    """The type of numbers that may have fractions: the API's own, or one that keeps every digit."""
+
+    DOUBLE = "double"
+    DECIMAL = "decimal"

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -17,22 +17,25 @@ LOADED_AT = "_ingestr_loaded_at"
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of values on their way, by source field: they are trimmed, cast and masked, in this order.
+    """What becomes of values on their way, by source field: they are trimmed and masked, in this order.
 
     Args:
         trim: whether white space at the ends of texts goes.
-        casts: fields whose values get another type that holds them all.
         masks: fields whose values are made unreadable.
     """
 
     trim: bool = False
-    casts: Mapping[str, pa.DataType] = field(default_factory=dict)
     masks: Mapping[str, Mask] = field(default_factory=dict)
+
+    def widened(self, name: str, to: pa.DataType) -> "Treatment":
+        """The same where the values of a source column come with another type."""
+        mask = self.masks.get(name)
+        return self if mask is None else replace(self, masks={**self.masks, name: replace(mask, source=to)})
 
     def type_of(self, column: Column) -> pa.DataType:
         """The type of a source column's values afterwards."""
         mask = self.masks.get(column.name)
-        return mask.type if mask is not None else self.casts.get(column.name, column.type)
+        return column.type if mask is None else mask.type
 
     def mask_of(self, name: str) -> str | None:
         """What tells the mask of a source column from another, without a secret; None where it has none."""
@@ -43,8 +46,6 @@ class Treatment:
         """A source column's values, treated: as many, in the same order."""
         if self.trim and pa.types.is_string(values.type):
             values = trimmed(values)
-        if name in self.casts and values.type != self.casts[name]:
-            values = pc.cast(values, self.casts[name])
         mask = self.masks.get(name)
         return values if mask is None else mask.apply(values)
 

@@ -147,6 +147,7 @@ class Capabilities:
         dialect: its SQL, as sqlglot calls it.
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
+        in_place_of: types that it has not, or cannot tell equal values of, each with the one that takes its place.
         longest_name: how many bytes a name of a column may have; None where there is no such bound.
         exclusive: whether one process at a time has the whole database to itself.
     """
@@ -154,6 +155,7 @@ class Capabilities:
     dialect: str
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    in_place_of: Mapping[str, str] = field(default_factory=dict)
     longest_name: int | None = None
     exclusive: bool = False
 

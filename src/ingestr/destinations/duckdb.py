@@ -68,7 +68,7 @@ class DuckDBDestination:
     """One connection to one database; the whole load is one transaction of it."""
 
     default_schema = "main"
-    capabilities = Capabilities("duckdb", frozenset(WriteStrategy), exclusive=True)
+    capabilities = Capabilities("duckdb", frozenset(WriteStrategy), in_place_of={"JSONB": "JSON"}, exclusive=True)
 
     def __init__(self, authority: str, path: str, parameters: Mapping[str, Secret], *, in_process: bool) -> None:
         if parameters:

@@ -70,7 +70,9 @@ class PostgresDestination:
     """One connection to one database; the whole load is one transaction of it."""
 
     default_schema = "public"
-    capabilities = Capabilities("postgres", frozenset(WriteStrategy), longest_name=LONGEST_NAME)
+    capabilities = Capabilities(
+        "postgres", frozenset(WriteStrategy), in_place_of={"JSON": "JSONB"}, longest_name=LONGEST_NAME
+    )
 
     def __init__(
         self,

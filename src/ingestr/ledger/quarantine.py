@@ -78,6 +78,18 @@ class Quarantine:
                 hint += f"; --sql-exclude-columns {fields} does without"
             raise DecodeError(what + more, hint=hint)
 
+    def check(self, rows: int, what: str) -> None:
+        """Refuse to set so many rows aside; ``what`` says what is wrong with them.
+
+        Raises:
+            DecodeError: they are more than the user allows.
+        """
+        if rows > self._limit:
+            raise DecodeError(
+                f"{rows} rows {what}, and --quarantine-limit is {self._limit}",
+                hint=f"choose types that hold the values, or --quarantine-limit {10 * rows}",
+            )
+
     def forget(self) -> None:
         """Nothing of what was read stays: the read begins again."""
         self._rows.clear()

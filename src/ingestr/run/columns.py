@@ -82,9 +82,9 @@ def choose_columns(
     types = {field: now.type for field, now in visible.items()}
     kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
-    given = {field: each.column for field, each in kept.items()}
+    given = {field: each.column for field, each in kept.items()} | dict(rule.renamed)
     names = assign_names(types, given, naming, [LOADED_AT], longest)
-    for name in [field for field in types if field not in kept]:
+    for name in [field for field in types if field not in kept and field not in rule.renamed]:
         if names[name] != (asked := column_name(name, naming)):
             why = "too long" if longest is not None and len(asked.encode()) > longest else "taken"
             note(f"the column name {asked} is {why}: {name} is written to {names[name]}")

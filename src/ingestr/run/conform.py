@@ -46,7 +46,11 @@ def conform(destination: Destination, load: Load, contract: SchemaContract, quar
     if load.fit is None or not (load.fit.checked or load.fit.absent):
         return Conformed(load, 0, {})
     types = {each.name.lower(): each.type for each in load.staged.columns}
-    misfits = {each.name: misfit(each, types[each.name.lower()]) for each in load.fit.checked}
+    declared = load.fit.declared
+    misfits = {
+        each.name: misfit(each, types[each.name.lower()], declared.lengths.get(each.name.lower()))
+        for each in load.fit.checked
+    }
     # The mark of deleted rows is read to tell which they are, and is no value that the table would lack.
     lacking = [name for name in load.fit.absent if name != load.deleted]
     misfits |= {name: exp.not_(column(name).is_(exp.null())) for name in lacking}
@@ -55,28 +59,34 @@ def conform(destination: Destination, load: Load, contract: SchemaContract, quar
     if not bad and not load.fit.absent:
         return Conformed(load, 0, {})
     required = [each.name for each in load.fit.checked if not each.nullable and each.name in bad]
-    if bad and contract in (SchemaContract.EVOLVE, SchemaContract.FREEZE):
-        _refuse(destination, load, misfits, bad)
+    aside = {name: number for name, number in bad.items() if name.lower() in declared.names}
+    if contract in (SchemaContract.EVOLVE, SchemaContract.FREEZE):
+        if others := {name: number for name, number in bad.items() if name not in aside}:
+            _refuse(destination, load, misfits, others)
+    else:
+        aside = bad if contract is SchemaContract.DISCARD_ROW else {}
     if required and contract is SchemaContract.DISCARD_VALUE:
         _refuse(destination, load, misfits, {name: bad[name] for name in required})
-    by_row = contract is SchemaContract.DISCARD_ROW
-    rows = _set_aside(destination, load, misfits, bad, quarantine) if by_row and bad else 0
+    rows = _set_aside(destination, load, misfits, aside, quarantine) if aside else 0
+    if rows and contract is not SchemaContract.DISCARD_ROW:
+        quarantine.check(rows, f"do not fit the types that --columns gives {', '.join(sorted(aside))}")
     absent = {name.lower() for name in load.fit.absent}
     columns = tuple(each for each in load.staged.columns if each.name.lower() not in absent)
+    by_value = contract is SchemaContract.DISCARD_VALUE
     spellings = {name.lower(): condition for name, condition in misfits.items()}
     fitting = exp.select(
-        *(_fitted(each.name, None if by_row else spellings.get(each.name.lower())) for each in columns)
+        *(_fitted(each.name, spellings.get(each.name.lower()) if by_value else None) for each in columns)
     )
     fitting = fitting.from_(load.staging.to_table())
     if rows:
         # Null is no misfit: the condition is false then, not unknown.
-        any_misfit = exp.func("COALESCE", exp.or_(*(misfits[name].copy() for name in bad)), exp.false())
+        any_misfit = exp.func("COALESCE", exp.or_(*(misfits[name].copy() for name in aside)), exp.false())
         fitting = fitting.where(exp.not_(any_misfit))
     clean = TableRef(load.staging.schema, load.staging.name + "_fit")
     destination.execute([create_from(clean, fitting, lasting=load.target is None), drop(load.staging)])
     deleted = load.deleted if load.deleted is not None and load.deleted.lower() not in absent else None
     return Conformed(
-        replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted), rows, {} if by_row else bad
+        replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted), rows, bad if by_value else {}
     )
 
 

@@ -20,6 +20,7 @@ from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.run.guard import DeletionGuard
 from ingestr.sources.base import RejectedRow, Source, Stream
+from ingestr.strategies.fit import NOTHING_DECLARED, Declared
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Run:
     upper: datetime | None = None
     predicate: exp.Expr | None = None
     treatment: Treatment = AS_THEY_COME
+    declared: Declared = NOTHING_DECLARED
     roles: Mapping[Role, str] = field(default_factory=dict)
     _table: Target | None = None
     _is_known: bool = False

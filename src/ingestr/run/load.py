@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.cursor import Window
-from ingestr.core.schema import ColumnWidenedError, TableSchema
+from ingestr.core.schema import ColumnWidenedError, TableSchema, common_type
 from ingestr.core.sql import among, column, matches, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
@@ -31,7 +31,7 @@ from ingestr.strategies.base import (
     same_version_twice,
     without_repeats,
 )
-from ingestr.strategies.fit import Fit, as_flag, fit
+from ingestr.strategies.fit import Declared, Fit, as_flag, fit, fit_new
 
 
 def write(
@@ -66,7 +66,7 @@ def write(
         one.options,
         chosen,
         window,
-        _already_wider(chosen, names, target),
+        _already_wider(chosen, names, target, one.declared),
         reject=one.reject,
         checkpoint=checkpoint,
     )
@@ -139,15 +139,15 @@ def _fit(
     inserts: bool = True,
 ) -> Fit | None:
     if target is None:
-        return None
+        return fit_new(schema, one.declared)
     keys = tuple(columns.read[key] for key in chosen.primary_key)
     contract = one.options.schema_contract
-    return fit(target, schema, made=columns.made, contract=contract, keys=keys, inserts=inserts)
+    return fit(target, schema, made=columns.made, contract=contract, keys=keys, inserts=inserts, declared=one.declared)
 
 
 def declared_schema(one: Run, chosen: Selection, columns: ColumnNames, target: Target) -> TableSchema:
     """The staged columns as far as they are known before a row is read."""
-    wider = _already_wider(chosen, columns.read, target)
+    wider = _already_wider(chosen, columns.read, target, one.declared)
     fields = TableSchema(tuple(replace_fields(each, type=wider.get(each.name, each.type)) for each in chosen.columns))
     stamped = not one.options.no_load_timestamp
     return target_schema(fields, columns.read, load_timestamp=stamped, treatment=one.treatment)
@@ -276,7 +276,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
         return False
     one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
     request = replace_fields(
-        make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.reject),
+        make_request(one.options, chosen, None, _already_wider(chosen, names, target, one.declared), reject=one.reject),
         fields=(*chosen.primary_key, *wanted),
         limit=None,
     )
@@ -292,14 +292,23 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     return True
 
 
-def _already_wider(chosen: Selection, names: dict[str, str], target: Target | None) -> dict[str, pa.DataType]:
-    """Integer fields whose column is double: an earlier run found them to hold fractions, or somebody made it so."""
-    wide = {
-        column.name: target.find(names.get(column.name)) if target is not None else None
-        for column in chosen.columns
-        if column.type == pa.int64()
-    }
-    return {name: pa.float64() for name, there in wide.items() if there is not None and there.type == pa.float64()}
+def _already_wider(
+    chosen: Selection, names: dict[str, str], target: Target | None, declared: Declared
+) -> dict[str, pa.DataType]:
+    """Fields whose column has a wider type: an earlier run found that they need it, or somebody made it so.
+
+    Integer fields may hold fractions, and decimals more digits than they are declared with.
+    """
+    wide: dict[str, pa.DataType] = {}
+    for each in chosen.columns:
+        there = target.find(names.get(each.name)) if target is not None else None
+        if there is None or there.name.lower() in declared.kinds:
+            continue
+        fractions = each.type == pa.int64() and there.type == pa.float64()
+        digits = pa.types.is_decimal(each.type) and pa.types.is_decimal(there.type)
+        if fractions or digits:
+            wide[each.name] = common_type(each.type, there.type)
+    return wide
 
 
 def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target | None) -> tuple[int, TableSchema, str]:
@@ -318,10 +327,10 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
                     hint="evolve widens the column, discard_value leaves such values out",
                 ) from None
             request = replace_fields(request, widened={**request.widened, error.field: error.to})
-            if there is None or contract is SchemaContract.EVOLVE:
-                one.note(
-                    f"{error.field} is declared as an integer but holds fractions: its column is {error.to} from now on"
-                )
+            one.treatment = one.treatment.widened(error.field, error.to)
+            declared = columns.read[error.field].lower() in one.declared.kinds
+            if not declared and (there is None or contract is SchemaContract.EVOLVE):
+                one.note(f"{error.field} holds values that its declared type does not: its column is {error.to} now")
 
 
 def _stage_once(

@@ -7,13 +7,16 @@ from contextlib import closing, contextmanager
 from dataclasses import replace as replace_fields
 from datetime import datetime
 
+import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import LOOKBACK, StreamState, Window
+from ingestr.core.masking import new_key
 from ingestr.core.naming import assign_names
+from ingestr.core.schema import MOST_DIGITS
 from ingestr.core.sql import Statements
-from ingestr.core.strategy import Deletes, WriteStrategy
+from ingestr.core.strategy import Deletes, Numbers, WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import stamp_and_rename, target_schema
 from ingestr.destinations.base import Role, parse_table
@@ -32,9 +35,11 @@ from ingestr.run.plan import Plan, make_plan
 from ingestr.run.preview import TablePlan, preview
 from ingestr.run.reconcile import Tally, reconcile
 from ingestr.run.selection import make_request, named_interval, select
+from ingestr.run.treatment import settle_treatment
 from ingestr.strategies.base import count_rows
 
 log = logging.getLogger("ingestr")
+_WIDEST = pa.decimal128(MOST_DIGITS, 18)
 
 
 def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> IngestResult:
@@ -106,6 +111,9 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
     source = open_source(options.source_uri, clock)
     try:
         stream = source.stream(options.source_table)
+        if options.numbers is Numbers.DECIMAL:
+            # A stream that has begun cannot begin again with a wider type, so that each has all digits there may be.
+            stream.declare(dict.fromkeys(stream.decimals, _WIDEST))
         chosen = select(stream, options, ())
         if options.has_interval and chosen.cursor_field is None:
             raise ConfigurationError(
@@ -114,9 +122,11 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
             )
         window = named_interval(options, chosen.cursor_field) if chosen.cursor_field else None
         names = assign_names([column.name for column in chosen.columns], {}, options.schema_naming)
-        rows = stream.read(make_request(options, chosen, window, {}))
-        schema = target_schema(rows.schema, names, load_timestamp=False)
-        renamed = stamp_and_rename(rows, schema, clock.now())
+        treatment = settle_treatment(stream, options, chosen, {}, lambda: options.mask_key or new_key())
+        request = replace_fields(make_request(options, chosen, window, {}), private=bool(treatment.masks))
+        rows = stream.read(request)
+        schema = target_schema(rows.schema, names, load_timestamp=False, treatment=treatment)
+        renamed = stamp_and_rename(rows, schema, clock.now(), treatment=treatment)
     except BaseException:
         source.close()
         raise

@@ -8,19 +8,19 @@ from datetime import datetime
 from sqlglot import exp
 
 from ingestr.core.cursor import Contents, Coverage, StreamState, Window, plan_coverage
-from ingestr.core.naming import NameRule
+from ingestr.core.schema import Column
 from ingestr.core.sql import column, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger import state as system
-from ingestr.run.columns import ColumnNames, FieldNow, choose_columns, roles_of, settle_naming
+from ingestr.run.columns import ColumnNames, roles_of
 from ingestr.run.context import Run
+from ingestr.run.declared import settle_declared
 from ingestr.run.load import declared_schema, fit_declared, live_rows
-from ingestr.run.predicate import parse_predicate
-from ingestr.run.selection import Selection, select
-from ingestr.run.treatment import settle_treatment
+from ingestr.run.selection import Selection
+from ingestr.run.wanted import settle_columns, settle_wanted
 from ingestr.strategies.base import counting
 from ingestr.strategies.fit import VERSION_COLUMNS, things_of_others
 
@@ -69,24 +69,11 @@ def make_plan(one: Run) -> Plan:
     Raises:
         ConfigurationError: what was asked for cannot be done, or not with the table that is there.
     """
-    options, stream, destination = one.options, one.stream, one.destination
+    options, stream = one.options, one.stream
     kept = system.read_names(one.ledger, stream.source_object)
     current = one.table()
-    naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
-    given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
-    named = replace_fields(options, schema_naming=naming)
-    chosen = select(stream, named, options.primary_key, given, options.incremental_strategy)
-    if (reason := destination.capabilities.refuses(chosen.strategy)) is not None:
-        raise ConfigurationError(f"the destination cannot do {chosen.strategy}: {reason}")
-    if options.incremental_predicate is not None:
-        if chosen.strategy is not WriteStrategy.MERGE:
-            raise ConfigurationError(
-                f"--incremental-predicate belongs to a merge, and {options.source_table} is written by "
-                f"{chosen.strategy}",
-                hint="leave it out, or add --incremental-strategy merge",
-            )
-        one.predicate = parse_predicate(options.incremental_predicate, destination.capabilities.dialect, current)
-    before = system.read_state(one.ledger)
+    wanted = settle_wanted(one, kept, current)
+    chosen, before = wanted.chosen, system.read_state(one.ledger)
     rewrite = options.full_refresh or chosen.traits.whole
     _check_versions(one, chosen, current, rewrite=rewrite)
     _check_same_source(one, before, current, rewrite=rewrite)
@@ -95,23 +82,13 @@ def make_plan(one: Run) -> Plan:
     if chosen.traits.deleted_rows and not chosen.include_deleted and not snapshots:
         _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
-        chosen = replace_fields(chosen, include_deleted=False)
-    treatment = one.treatment = settle_treatment(stream, named, chosen, given, one.mask_key)
-    columns = choose_columns(
-        kept,
-        current,
-        {
-            each.name: FieldNow(str(treatment.type_of(each)), treatment.mask_of(each.name))
-            for each in stream.schema.columns
-        },
-        [column.name for column in chosen.columns],
-        NameRule(naming, destination.capabilities.longest_name),
-        rewrite=rewrite,
-        note=one.note,
-    )
+        wanted = replace_fields(wanted, chosen=replace_fields(chosen, include_deleted=False))
+    chosen, columns = settle_columns(one, wanted, kept, current, rewrite=rewrite)
     state = None
     if current is not None:
         chosen, columns = _under_contract(one, chosen, columns, current)
+    come = {each.name: Column(columns.read[each.name], one.treatment.type_of(each)) for each in chosen.columns}
+    one.declared = settle_declared(wanted.specs, come, chosen.primary_key, one.destination.capabilities)
     one.roles = roles_of(stream, chosen, columns.read)
     current = one.table()
     if current is not None:
@@ -226,7 +203,7 @@ def _is_made_anew(
     if not rewrite:
         fit_declared(one, chosen, columns, current, schema)
         return False
-    things = things_of_others(current, schema, columns.made)
+    things = things_of_others(current, schema, columns.made, one.declared)
     stays = chosen.traits.keeps_table and not one.options.full_refresh
     if columns.anew or (before is not None and before.source_object.lower() != one.stream.source_object.lower()):
         if stays:

@@ -90,10 +90,17 @@ def preview(one: Run) -> TablePlan:
     changes = things = None
     if current is not None:
         schema = declared_schema(one, chosen, columns, current)
-        things = things_of_others(current, schema, columns.made)
+        things = things_of_others(current, schema, columns.made, one.declared)
         if not columns.anew:
             keys = tuple(names[key] for key in chosen.primary_key)
-            changes = fit(current, schema, made=columns.made, contract=one.options.schema_contract, keys=keys)
+            changes = fit(
+                current,
+                schema,
+                made=columns.made,
+                contract=one.options.schema_contract,
+                keys=keys,
+                declared=one.declared,
+            )
     return TablePlan(
         source_object=one.stream.source_object,
         dest_table=str(one.target),

@@ -9,14 +9,14 @@ from ingestr.core.schema import Column
 from ingestr.core.secret import Secret
 from ingestr.core.transforms import Treatment
 from ingestr.errors import ConfigurationError
-from ingestr.options import IngestOptions
+from ingestr.options import ReadOptions
 from ingestr.run.selection import Selection
 from ingestr.sources.base import Stream
 
 
 def settle_treatment(
     stream: Stream,
-    options: IngestOptions,
+    options: ReadOptions,
     chosen: Selection,
     given: Mapping[str, str],
     key: Callable[[], Secret],
@@ -48,9 +48,7 @@ def settle_treatment(
     for name, spec in specs.items():
         masked_type(spec, columns[name].type)
     kept = key() if any(spec.algorithm in KEYED for spec in specs.values()) else None
-    return Treatment(
-        options.trim_whitespace, {}, {name: _mask(columns[name], spec, kept) for name, spec in specs.items()}
-    )
+    return Treatment(options.trim_whitespace, {name: _mask(columns[name], spec, kept) for name, spec in specs.items()})
 
 
 def _mask(column: Column, spec: MaskSpec, key: Secret | None) -> Mask:

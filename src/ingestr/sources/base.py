@@ -1,6 +1,6 @@
 """The roles of a source: what the pipeline asks of it, whatever the platform."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -170,6 +170,13 @@ class Stream(Protocol):
 
     def server_now(self) -> datetime:
         """The platform's clock, in UTC at whole seconds."""
+
+    @property
+    def decimals(self) -> Mapping[str, pa.DataType]:
+        """Fields of numbers that are read as doubles, each with the decimal type that the source declares for it."""
+
+    def declare(self, types: Mapping[str, pa.DataType]) -> None:
+        """Let fields have these types from now on, in ``schema`` and in what is read."""
 
     @property
     def calculated_fields(self) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ def evolve(load: Load) -> Statements:
     """Give the target the columns and types that the staged rows need."""
     if load.fit is None:
         return []
-    new = [exp.ColumnDef(this=identifier(each.name), kind=sql_type(each.type)) for each in load.fit.added]
+    new = [exp.ColumnDef(this=identifier(each.name), kind=load.fit.kinds[each.name.lower()]) for each in load.fit.added]
     wider = [exp.AlterColumn(this=identifier(each.name), dtype=sql_type(each.type)) for each in load.fit.widened]
     return [alter(load.ref, action) for action in (*new, *wider)]
 
@@ -203,7 +203,8 @@ def staged_rows(load: Load) -> exp.Select:
     columns: list[exp.Expr] = []
     for each in load.staged.columns:
         plain = column(each.name)
-        kind = load.fit.kinds[each.name.lower()] if load.fit is not None else sql_type(each.type)
+        kinds = load.fit.kinds if load.fit is not None else {}
+        kind = kinds.get(each.name.lower(), sql_type(each.type))
         value = cast(plain, each.type, kind)
         columns.append(plain if value is plain else value.as_(each.name, quoted=True))
     return exp.select(*columns).from_(load.staging.to_table())

@@ -5,7 +5,7 @@ are kept: each staged value must be the same after a cast to them and back.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from sqlglot import exp
@@ -26,6 +26,27 @@ _START_AGAIN = "choose another --dest-table, or start again with --full-refresh"
 
 
 @dataclass(frozen=True)
+class Declared:
+    """Types that the user gives columns, by lower-case name.
+
+    Args:
+        kinds: the type as the engine spells it, of columns whose values come with another.
+        lengths: the most characters of a text, which not every engine keeps by itself.
+    """
+
+    kinds: Mapping[str, exp.DataType] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns whose values are looked at."""
+        return frozenset({*self.kinds, *self.lengths})
+
+
+NOTHING_DECLARED = Declared()
+
+
+@dataclass(frozen=True)
 class Fit:
     """What a load does to the columns of its target, and which of its values it must look at.
 
@@ -35,6 +56,7 @@ class Fit:
         kinds: SQL type of every column to be written, by its lower-case name, once the target has been changed.
         checked: columns of the target that may not hold every staged value, or no nulls.
         absent: staged columns that the target has not, and does not get.
+        declared: types that the user gives columns; a row with a value that does not fit one is set aside.
     """
 
     added: tuple[Column, ...]
@@ -42,6 +64,7 @@ class Fit:
     kinds: Mapping[str, exp.DataType]
     checked: tuple[TargetColumn, ...]
     absent: tuple[str, ...]
+    declared: Declared = NOTHING_DECLARED
 
 
 def fit(
@@ -52,6 +75,7 @@ def fit(
     contract: SchemaContract,
     keys: Iterable[str] = (),
     inserts: bool = True,
+    declared: Declared = NOTHING_DECLARED,
 ) -> Fit:
     """Settle how rows of a schema get into a table that exists.
 
@@ -62,6 +86,7 @@ def fit(
         contract: whether the target's columns may change.
         keys: columns that rows are found by; their types must be equal.
         inserts: whether new rows may come, for which every column needs a value.
+        declared: types that the user gives columns.
 
     Raises:
         ConfigurationError: names the column that is in the way, and what helps.
@@ -81,19 +106,52 @@ def fit(
             absent.append(each.name)
         elif there is None:
             added.append(each)
-            kinds[name] = sql_type(each.type)
+            kinds[name] = declared.kinds.get(name, sql_type(each.type))
+            if name in declared.names:
+                checked.append(_declared_column(each, kinds[name]))
+        elif name in declared.kinds:
+            _check_kind(target, there, declared.kinds[name])
+            kinds[name] = there.kind
+            checked.append(there)
         elif wide := _wider(target, there, each, made.get(name) if changing else None, is_key=name in key_names):
             widened.append(Column(there.name, wide, each.field))
             kinds[name] = sql_type(wide)
         else:
             kinds[name] = there.kind
-            if not there.nullable or there.kind not in (sql_type(each.type), _TEXT):
+            if not there.nullable or name in declared.lengths or there.kind not in (sql_type(each.type), _TEXT):
                 checked.append(there)
-    result = Fit(tuple(added), tuple(widened), kinds, tuple(checked), tuple(absent))
+    result = Fit(tuple(added), tuple(widened), kinds, tuple(checked), tuple(absent), declared)
     _refuse_changes(target, result, contract)
     if inserts:
         _refuse_required(target, staged)
     return result
+
+
+def fit_new(staged: TableSchema, declared: Declared) -> Fit | None:
+    """How rows get into a table that they make; None where every column has the type of its values."""
+    if not declared.names:
+        return None
+    kinds = {each.name.lower(): declared.kinds.get(each.name.lower(), sql_type(each.type)) for each in staged.columns}
+    checked = [
+        _declared_column(each, kinds[each.name.lower()])
+        for each in staged.columns
+        if each.name.lower() in declared.names
+    ]
+    return Fit((), (), kinds, tuple(checked), (), declared)
+
+
+def _declared_column(staged: Column, kind: exp.DataType) -> TargetColumn:
+    types = {"DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us"), "TIMESTAMPTZ": TIMESTAMP}
+    return TargetColumn(staged.name, types.get(kind.this.value, pa.string()), kind)
+
+
+def _check_kind(target: Target, there: TargetColumn, wanted: exp.DataType) -> None:
+    if there.generated or there.kind != wanted:
+        what = "is computed by the database" if there.generated else f"is {there.kind.sql()}"
+        raise ConfigurationError(
+            f"{target.ref}.{there.name} {what}, and --columns wants {wanted.sql()}",
+            hint="change the column's type, leave it out of --columns, or start again with --full-refresh",
+        )
 
 
 def _wider(
@@ -125,7 +183,9 @@ def _wider(
     return None
 
 
-def things_of_others(target: Target, staged: TableSchema, made: Mapping[str, str]) -> list[str]:
+def things_of_others(
+    target: Target, staged: TableSchema, made: Mapping[str, str], declared: Declared = NOTHING_DECLARED
+) -> list[str]:
     """What somebody has hung on a table or changed in it, in words: what it would lose if it were made anew."""
     things = [f"the index {name}" for name in target.indexes]
     things += [*target.constraints, *(f"the foreign key of {name}" for name in target.referenced_by), *target.others]
@@ -136,7 +196,9 @@ def things_of_others(target: Target, staged: TableSchema, made: Mapping[str, str
             things.append(f"the computed column {there.name}")
         elif name not in wanted and name not in made and name not in _OWN:
             things.append(f"the column {there.name}")
-        elif name in wanted and there.kind != sql_type(wanted[name].type) and not is_ours(there, made.get(name)):
+        elif name in wanted and not (
+            there.kind in (sql_type(wanted[name].type), declared.kinds.get(name)) or is_ours(there, made.get(name))
+        ):
             things.append(f"the type of {there.name}, {there.kind.sql()}")
         if there.default is not None and not there.generated:
             things.append(f"the DEFAULT of {there.name}")
@@ -149,6 +211,8 @@ def is_ours(there: TargetColumn, made: str | None) -> bool:
     """Whether the column still has the type that ingestr gave it."""
     # An integer field that was found to hold fractions has a double column.
     widened = made == str(pa.int64()) and there.kind == sql_type(pa.float64())
+    # And a decimal one that was found to hold more digits has a wider one.
+    widened = widened or (made is not None and made.startswith("decimal") and pa.types.is_decimal(there.type))
     return widened or (made == str(normal_type(there.type)) and there.kind == sql_type(there.type))
 
 
@@ -221,6 +285,7 @@ def cast(value: exp.Expr, from_: pa.DataType, to: exp.DataType, *, lenient: bool
     return how(this=value, to=to.copy())
 
 
+_SPELLED_ANEW = ("UUID", "JSON", "JSONB", "FLOAT")
 _WITH_ZONE = (exp.DataType.Type.TIMESTAMPTZ,)
 
 
@@ -240,8 +305,17 @@ def as_flag(there: TargetColumn, value: exp.Expr) -> exp.Expr:
     return exp.func("COALESCE", flag, exp.false())
 
 
-def misfit(there: TargetColumn, staged: pa.DataType) -> exp.Expr:
-    """True for staged values that the target's column does not hold as they are, and for nulls that it refuses."""
+def misfit(there: TargetColumn, staged: pa.DataType, length: int | None = None) -> exp.Expr:
+    """True for staged values that the target's column does not hold as they are, and for nulls that it refuses.
+
+    A text that is a UUID or JSON may be spelled in another way in the column, and a single-precision number is the
+    nearest one.
+
+    Args:
+        there: the column.
+        staged: the type of the staged values.
+        length: the most characters that the column's values may have; None for any number.
+    """
     value = column(there.name)
     conditions: list[exp.Expr] = []
     if there.kind != sql_type(staged):
@@ -249,10 +323,17 @@ def misfit(there: TargetColumn, staged: pa.DataType) -> exp.Expr:
         # A cast that rounds or spells anew loses something: the way back tells.
         back = _back(held, there, staged)
         there_is = exp.not_(value.copy().is_(exp.null()))
-        conditions.append(exp.and_(there_is, exp.NullSafeNEQ(this=back, expression=value.copy())))
+        lost: exp.Expr = exp.NullSafeNEQ(this=back, expression=value.copy())
+        if there.kind.this.value in _SPELLED_ANEW:
+            lost = cast(value.copy(), staged, there.kind, lenient=True).is_(exp.null())
+        conditions.append(exp.and_(there_is, lost))
+    if length is not None:
+        text = exp.cast(value.copy(), _TEXT.copy())
+        longer = exp.GT(this=exp.Length(this=text), expression=exp.convert(length))
+        conditions.append(exp.func("COALESCE", longer, exp.false()))
     if not there.nullable:
         conditions.append(value.copy().is_(exp.null()))
-    return exp.or_(*conditions)
+    return exp.or_(*conditions) if conditions else exp.false()
 
 
 def _back(held: exp.Expr, there: TargetColumn, staged: pa.DataType) -> exp.Expr:

@@ -39,6 +39,10 @@ def plan(load: Load) -> Statements:
             insert_into(load.ref, load.staged.names, staged_rows(load)),
             drop(load.staging),
         ]
+    if load.fit is not None:
+        # The user gives columns other types than their values come with.
+        rows = create_from(load.ref, staged_rows(load), lasting=True)
+        return [drop(load.ref), rows, drop(load.staging), *comments_on(load)]
     if load.staging.schema == load.ref.schema:
         rename = exp.AlterRename(this=exp.table_(load.ref.name, quoted=True))
         swap: Statements = [drop(load.ref), alter(load.staging, rename)]

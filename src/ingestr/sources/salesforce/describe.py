@@ -133,7 +133,13 @@ def _field(item: Answer) -> Field:
         sortable=bool(item.get("sortable")),
         nillable=bool(item.get("nillable")),
         calculated=bool(item.get("calculated")),
+        precision=_digits(item.get("precision")),
+        scale=_digits(item.get("scale")),
     )
+
+
+def _digits(told: object) -> int:
+    return told if isinstance(told, int) and told >= 0 else 0
 
 
 def _not_queryable(name: str) -> ConfigurationError:

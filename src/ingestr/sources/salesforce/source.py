@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
@@ -122,6 +124,21 @@ class SalesforceStream:
     def server_now(self) -> datetime:
         """The org's clock, in UTC at whole seconds."""
         return self._client.server_now()
+
+    @property
+    def decimals(self) -> dict[str, pa.DataType]:
+        """Fields of type currency, percent and double, with the digits that describe declares."""
+        return {
+            field.name: field.decimal_type
+            for field in self._describe.fields
+            if field.readable and field.decimal_type is not None
+        }
+
+    def declare(self, types: Mapping[str, pa.DataType]) -> None:
+        """Let fields have these types from now on, in ``schema`` and in what is read."""
+        self.schema = TableSchema(
+            tuple(Column(each.name, types.get(each.name, each.type), each.field) for each in self.schema.columns)
+        )
 
     @property
     def calculated_fields(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ingestr.core.schema import TIMESTAMP
+from ingestr.core.schema import MOST_DIGITS, TIMESTAMP
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -41,6 +41,8 @@ LEFT_OUT = {
     "complexvalue": "nested metadata cannot be read as a column",
     "byte": "binary content is not copied",
 }
+# Of a number in Salesforce.
+_USUAL_DIGITS = 18
 JUNCTION_LIST = "urn:JunctionIdListNames"
 
 
@@ -55,6 +57,8 @@ class Field:
     sortable: bool = False
     nillable: bool = True
     calculated: bool = False
+    precision: int = 0
+    scale: int = 0
 
     @property
     def readable(self) -> bool:
@@ -72,3 +76,15 @@ class Field:
     def arrow_type(self) -> pa.DataType:
         """The column's type; a type that a later API version may bring is read as text."""
         return ARROW_TYPES.get(self.type, pa.string())
+
+    @property
+    def decimal_type(self) -> pa.DataType | None:
+        """The decimal that holds the digits that describe declares; None of what is no number with a fraction.
+
+        Formulas may be declared without digits, and values may have more of them than that: the reader then asks for a
+        wider type.
+        """
+        if self.arrow_type != pa.float64():
+            return None
+        scale = min(max(self.scale, 0), MOST_DIGITS)
+        return pa.decimal128(min(max(self.precision or _USUAL_DIGITS, scale, 1), MOST_DIGITS), scale)

@@ -6,6 +6,8 @@ type                  what is a value; nothing else is, white space around it in
 boolean               ``true`` and ``false``
 double                digits with or without sign, point and exponent, as far as the largest double; the nearest double
                       is the value. Also ``NaN``, ``Infinity`` and ``-Infinity``, as Java writes them.
+decimal               a number in the spelling of doubles, every digit of it; more digits than the type has ask for a
+                      wider column, as far as there is one
 int, long             a number in the spelling of doubles that is whole and fits 64 bits, exactly: ``47.0``, ``4.7E1``.
                       A fraction asks for a wider column.
 date                  ``2024-01-05``, in the years 1 to 9999
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.lib import StringBuilder
 
-from ingestr.core.schema import ColumnWidenedError
+from ingestr.core.schema import MOST_DIGITS, ColumnWidenedError
 from ingestr.sources.salesforce.cells import texts
 
 TIME = pa.time64("us")
@@ -42,7 +44,7 @@ def convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 
     Raises:
         ArrowInvalid: not every value is one of the type.
-        ColumnWidenedError: an integer column holds a fraction.
+        ColumnWidenedError: an integer column holds a fraction, or a decimal column more digits than its type.
     """
     if field.type == TIME:
         return _to_time(column)
@@ -54,6 +56,8 @@ def convert(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
         return _to_integer(column, field)
     if field.type == pa.float64():
         return _to_double(column)
+    if pa.types.is_decimal(field.type):
+        return _to_decimal(column, field)
     converted = pc.cast(column, field.type)
     if pa.types.is_date32(field.type):
         _require(_is_within(converted, _FIRST_DAY, _LAST_DAY))
@@ -120,6 +124,42 @@ def _integer(text: str, field: pa.Field) -> str:
     # The number of digits is looked at first: 1E999999999 would take all memory.
     _require(not number or (number.adjusted() < _LONGEST_INT64 and int(number) in _INT64))
     return str(int(number)) if number else "0"
+
+
+def _to_decimal(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """Decimals of the field's type, none of them rounded."""
+    _require(_is_spelled(column, _NUMBER))
+    try:
+        return pc.cast(column, field.type)
+    except pa.ArrowInvalid:
+        wide = _wider(column, field.type)
+    if wide == field.type:
+        # Some text is no number, or has more digits than any decimal.
+        raise pa.ArrowInvalid("not a value of the type")
+    raise ColumnWidenedError(field.name, wide)
+
+
+def _wider(column: pa.ChunkedArray, type_: pa.DataType) -> pa.DataType:
+    """The decimal that holds the numbers of these texts too; the same type if one of them is no number.
+
+    It has room for more of their kind, as each widening reads the whole table again.
+    """
+    whole, scale = type_.precision - type_.scale, type_.scale
+    for text in column.drop_null().to_pylist():
+        try:
+            _, digits, exponent = Decimal(text).as_tuple()
+        except InvalidOperation:
+            return type_
+        assert isinstance(exponent, int)  # noqa: S101 - the texts hold no letters but e
+        zeros = len(digits) - len("".join(map(str, digits)).rstrip("0")) if exponent < 0 else 0
+        needed = max(0, -exponent - zeros)
+        if max(len(digits) + exponent, needed) > MOST_DIGITS:
+            return type_
+        whole, scale = max(whole, len(digits) + exponent), max(scale, needed)
+    if (whole, scale) == (type_.precision - type_.scale, type_.scale) or whole + scale > MOST_DIGITS:
+        return type_
+    roomy = min(MOST_DIGITS - whole, max(scale, 2 * type_.scale)) if scale > type_.scale else scale
+    return pa.decimal128(MOST_DIGITS, max(roomy, scale))
 
 
 def _is_spelled(column: pa.ChunkedArray, characters: bytes) -> bool:
