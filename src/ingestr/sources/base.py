@@ -123,6 +123,35 @@ class ReadPlan:
         return f"{self.api}: {self.reason}"
 
 
+class Partition(Protocol):
+    """One piece of a read: small, picklable, without secrets, and readable by any machine with ``Source.read``.
+
+    Reading it again gives the same rows, as far as the source keeps them: a piece that holds still is exact, one that
+    is asked anew gives its rows as they are then. Two of one read share no row.
+    """
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that it holds or held when it was made; None where only reading tells."""
+
+    @property
+    def origin(self) -> str:
+        """What it is, for people."""
+
+
+@dataclass(frozen=True)
+class PartitionedRead:
+    """A read that is ready to be done piece by piece, in any order, by any number of machines; picklable.
+
+    Args:
+        partitions: all pieces; none where there is no row.
+        rows: rows of all of them, as the source promises; None where it does not tell.
+    """
+
+    partitions: tuple[Partition, ...]
+    rows: int | None
+
+
 @dataclass(frozen=True)
 class Usage:
     """Calls to the platform's API: made by us in this run, and used of the allowance by everybody."""
@@ -200,6 +229,13 @@ class Stream(Protocol):
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""
 
+    def partitions(self, request: ReadRequest) -> PartitionedRead:
+        """What ``read`` would read, unread: prepared at the source, which keeps it until ``Source.discard``.
+
+        It is more than ``plan`` can tell, as some sources know their pieces only when they have made them. The
+        request's checkpoint is left aside.
+        """
+
     def can_resume(self, token: str) -> bool:
         """Whether a read that was broken off can still be taken up by a request with this token."""
 
@@ -215,6 +251,22 @@ class Source(Protocol):
 
     def stream(self, table: str) -> Stream:
         """The table of this name; raises UnknownNameError with the nearest names."""
+
+    def read(self, partition: Partition, reject: Callable[[RejectedRow], None] | None = None) -> RecordStream:
+        """The rows of one partition; complete, or an error.
+
+        Args:
+            partition: made by this source or, with the same connection, by another process.
+            reject: told of rows that do not fit the declared types; None makes them errors.
+
+        Raises:
+            ConfigurationError: it belongs to another org.
+            RequestRefusedError: the source keeps it no more.
+            IncompleteReadError: it holds other rows than it must have.
+        """
+
+    def discard(self, read: PartitionedRead) -> None:
+        """Remove what a partitioned read has made at the source; that failing is no failure."""
 
     @property
     def identity(self) -> str | None:
