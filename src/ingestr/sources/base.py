@@ -1,8 +1,9 @@
 """The roles of a source: what the pipeline asks of it, whatever the platform."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ingestr.core.cursor import Window
 from ingestr.core.schema import TableSchema
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
+from ingestr.errors import IncompleteReadError
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Partition(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """Rows that it holds or held when it was made; None where only reading tells."""
+        """Rows that it held when it was made; None where only reading tells."""
 
     @property
     def origin(self) -> str:
@@ -140,16 +142,53 @@ class Partition(Protocol):
 
 
 @dataclass(frozen=True)
+class PartitionGroup:
+    """Partitions that are counted together.
+
+    Args:
+        origin: what they are parts of, for people.
+        partitions: in any order.
+        rows: rows that they must come to; None where each proves by itself that it is complete.
+    """
+
+    origin: str
+    partitions: tuple[Partition, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
 class PartitionedRead:
     """A read that is ready to be done piece by piece, in any order, by any number of machines; picklable.
 
     Args:
-        partitions: all pieces; none where there is no row.
-        rows: rows of all of them, as the source promises; None where it does not tell.
+        groups: all its partitions.
     """
 
-    partitions: tuple[Partition, ...]
-    rows: int | None
+    groups: tuple[PartitionGroup, ...]
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """All of them, in the order of their groups."""
+        return tuple(each for group in self.groups for each in group.partitions)
+
+    def check(self, counts: Sequence[int]) -> None:
+        """Compare what was read with what was promised.
+
+        Args:
+            counts: rows read of each partition, those that were set aside included, in the order of ``partitions``.
+
+        Raises:
+            IncompleteReadError: a group has other rows than it must have.
+        """
+        if len(counts) != len(self.partitions):
+            raise ValueError(f"{len(counts)} counts for {len(self.partitions)} partitions")
+        left = iter(counts)
+        for group in self.groups:
+            read = sum(islice(left, len(group.partitions)))
+            if group.rows is not None and read != group.rows:
+                raise IncompleteReadError(
+                    f"{group.origin} promised {group.rows} rows and its partitions gave {read}", hint="read it again"
+                )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ingestr.core.clock import Clock
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
-from ingestr.sources.base import PartitionedRead, ReadPlan, ReadRequest, RejectedRow
+from ingestr.sources.base import PartitionedRead, PartitionGroup, ReadPlan, ReadRequest, RejectedRow
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.page_reader import PageReader
@@ -81,21 +81,12 @@ class ObjectRead:
 
     def partitions(self) -> PartitionedRead:
         """The same, unread; jobs that it takes have run and stay, until somebody discards what is returned."""
-        found: list[PagePartition | QueryPartition] = []
-        rows: int | None = 0
+        parts = self._by_id() if self._request.keys is not None else self._parts.parts([self._query])
         try:
-            for part in self._by_id() if self._request.keys is not None else self._parts.parts([self._query]):
-                if isinstance(part, QueryPartition):
-                    found.append(part)
-                    more = part.rows
-                else:
-                    found += part.partitions()
-                    more = part.promised
-                rows = None if rows is None or more is None else rows + more
+            return PartitionedRead(tuple(_group(part) for part in parts))
         except BaseException:
             self._parts.close()
             raise
-        return PartitionedRead(tuple(found), rows)
 
     def _resumed(self) -> ResumeToken | None:
         kept = self._request.checkpoint
@@ -112,6 +103,14 @@ class ObjectRead:
 
     def _stream(self, api: Api, batches: Iterator[pa.RecordBatch]) -> RecordStream:
         return RecordStream(self._scope.schema, batches, origin=str(api), on_close=self._parts.close)
+
+
+def _group(part: Part) -> PartitionGroup:
+    if isinstance(part, QueryPartition):
+        # Each answer tells how many rows the query matches now.
+        return PartitionGroup(part.origin, (part,))
+    origin = f"Bulk job {part.job.id} for {part.job.object_name}"
+    return PartitionGroup(origin, tuple(part.partitions()), part.promised)
 
 
 def read_partition(
