@@ -92,7 +92,7 @@ class Parts:
         Raises:
             RequestRefusedError, JobFailedError: by neither API; ``parts`` may still cut it.
         """
-        plan = self.first_plan(query)
+        plan, opened = self.first_plan(query), None
         if plan.api is Api.REST:
             try:
                 opened = self._open(query)
@@ -102,12 +102,11 @@ class Parts:
                 plan = ReadPlan(Api.BULK, f"REST cannot serve the query ({error.code})")
             else:
                 plan = too_many(opened.rows) or plan
-                if plan.api is Api.REST:
-                    log.debug("reading %s by %s", query.object_name, plan)
-                    self._report_total(query, opened)
-                    return opened
         log.debug("reading %s by %s", query.object_name, plan)
-        return self._by_bulk(query)
+        if opened is None or plan.api is Api.BULK:
+            return self._by_bulk(query)
+        self._report_total(query, opened)
+        return opened
 
     def resume(self, token: ResumeToken) -> Part:
         """The rows of a job that was made before."""
@@ -154,11 +153,8 @@ class Parts:
     @staticmethod
     def can_cut(query: RestQuery, error: IngestrError) -> bool:
         """Whether Salesforce may serve the query in ranges of Ids."""
-        return (
-            query.is_divisible
-            and is_too_large(error)
-            and (query.ids is None or query.ids.is_worth_cutting(error))
-        )  # fmt: skip
+        narrow = query.ids is not None and not query.ids.is_worth_cutting(error)
+        return query.is_divisible and is_too_large(error) and not narrow
 
     def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
         """The rows of one part, all of them or an error."""
