@@ -29,6 +29,7 @@ def ingest(
     interval_end: str | date | None = None,
     incremental_key: str | None = None,
     incremental_strategy: str | None = None,
+    incremental_predicate: str | None = None,
     primary_key: Sequence[str] = (),
     sql_exclude_columns: Sequence[str] = (),
     sql_limit: int | None = None,
@@ -61,6 +62,7 @@ def ingest(
         incremental_key: a date or datetime field; makes the load a merge over windows of that field.
         incremental_strategy: ``replace``, ``append``, ``merge``, ``delete+insert``, ``truncate+insert`` or ``scd2``;
             the table's own if ``none`` or None.
+        incremental_predicate: a condition in SQL on the target's columns: the rows that a merge may change.
         primary_key: columns that identify a row; the Id if empty.
         sql_exclude_columns: columns that are not even downloaded.
         sql_limit: at most this many rows.

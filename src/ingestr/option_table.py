@@ -156,6 +156,12 @@ _HONOURED = (
         help="replace, append, merge, delete+insert, truncate+insert or scd2.",
     ),
     Option(
+        name="incremental_predicate",
+        kind=Kind.TEXT,
+        metavar="SQL",
+        help="Which rows of the target a merge may change: a condition on its columns.",
+    ),
+    Option(
         name="primary_key",
         kind=Kind.LIST,
         metavar="COLUMN",
@@ -327,12 +333,6 @@ _LATER = "comes with a later version"
 _TABLE = "event streams are not a source here: a run copies a table and ends"
 _WRITES = "nothing is written to Salesforce"
 _REFUSED = (
-    _refused(
-        "incremental_predicate",
-        "A condition for the merge.",
-        f"a condition for the merge {_LATER}",
-        "--interval-start and --interval-end bound what is read",
-    ),
     _refused(
         "columns",
         "Types and names of columns.",

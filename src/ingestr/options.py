@@ -125,6 +125,7 @@ class IngestOptions(ReadOptions):
     dest_table: str | None = None
     primary_key: tuple[str, ...] = ()
     incremental_strategy: WriteStrategy | None = None
+    incremental_predicate: str | None = None
     full_refresh: bool = False
     no_load_timestamp: bool = False
     deletes: Deletes = Deletes.SOFT

@@ -445,3 +445,50 @@ def test_an_object_by_its_plain_name_is_merged(
     """What is documented stays as documented; all else merges where it has an Id and SystemModstamp."""
     result = ingest(shared_org, table, database)
     assert result.strategy == strategy
+
+
+def test_a_merge_changes_only_rows_of_the_condition(org: SimulatedOrg, database: Path) -> None:
+    """Rows outside of the condition stay as they are; where one of them would have to change, nothing is written."""
+    ingest(org, "account", database)
+    first, second = ids(org)[:2]
+    sql(database, "ALTER TABLE public.t ADD COLUMN frozen BOOLEAN DEFAULT false")
+    sql(database, f"UPDATE public.t SET frozen = true WHERE id = '{second}'")
+    change(org, [first], Phone="1")
+    result = ingest(org, "account", database, incremental_predicate="NOT target.frozen")
+    assert result.rows_updated == 1
+    assert sql(database, f"SELECT phone FROM public.t WHERE id = '{first}'") == [("1",)]
+    change(org, [first, second], Phone="2")
+    before = loaded(database)
+    with pytest.raises(ConfigurationError, match=r"1 row of public\.t .* lie outside of --incremental-predicate"):
+        ingest(org, "account", database, incremental_predicate="NOT frozen")
+    assert loaded(database).equals(before)
+    assert ingest(org, "account", database).rows_updated == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("created_date >=", "is not a condition"),
+        ("id = 'a'; DROP TABLE public.t", "is not a condition"),
+        ("", "is not a condition"),
+        ("1 = 1", "names no column"),
+        ("id IN (SELECT id FROM other)", "columns of one row"),
+        ("count(id) > 1", "columns of one row"),
+        ("id = ?", "columns of one row"),
+        ("other.id = 'a'", "columns of the target"),
+        ("creatd_date > now()", "creatd_date"),
+    ],
+)
+def test_a_condition_is_one_on_the_target(shared_org: SimulatedOrg, database: Path, condition: str, words: str) -> None:
+    """What is no condition, or speaks of anything but the target's columns, is refused before a row is read."""
+    ingest(shared_org, "account", database)
+    asked = len(shared_org.requests)
+    with pytest.raises(ConfigurationError, match=words):
+        ingest(shared_org, "account", database, incremental_predicate=condition)
+    assert not any("/query" in each.path and "SELECT" in each.query for each in shared_org.requests[asked:])
+
+
+def test_a_condition_belongs_to_a_merge(shared_org: SimulatedOrg, database: Path) -> None:
+    """Of another strategy it would say nothing, so that it is refused."""
+    with pytest.raises(ConfigurationError, match="belongs to a merge"):
+        ingest(shared_org, "lead", database, incremental_predicate="id = 'a'")

@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 DOCUMENTED = {
     "honoured": """
         --source-uri --dest-uri=DESTINATION_URI --source-table --dest-table=DESTINATION_TABLE
-        --incremental-key --incremental-strategy
+        --incremental-key --incremental-strategy --incremental-predicate
         --interval-start --interval-end --primary-key --full-refresh --sql-exclude-columns --sql-limit
         --schema-naming --schema-contract --no-load-timestamp --progress --extract-parallelism --page-size
         --pipelines-dir --debug --staging-dataset""",
@@ -28,7 +28,7 @@ DOCUMENTED = {
         --yield-limit --disable-prestaging --batch-size --no-run-id --query-annotations --partition-by --cluster-by
         --staging-bucket --extract-partition-by --extract-partition-interval""",
     "refused": """
-        --incremental-predicate --columns --no-inference --mask --trim-whitespace
+        --columns --no-inference --mask --trim-whitespace
         --stream --flush-interval --flush-records --metrics-addr --reject-mode --write-nulls""",
 }
 # And what only this one has.

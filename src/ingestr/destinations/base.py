@@ -132,11 +132,13 @@ class Capabilities:
     """What an engine can do, asked before a call to the source is spent.
 
     Args:
+        dialect: its SQL, as sqlglot calls it.
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
         exclusive: whether one process at a time has the whole database to itself.
     """
 
+    dialect: str
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
     exclusive: bool = False

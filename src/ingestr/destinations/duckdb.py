@@ -68,7 +68,7 @@ class DuckDBDestination:
     """One connection to one database; the whole load is one transaction of it."""
 
     default_schema = "main"
-    capabilities = Capabilities(strategies=frozenset(WriteStrategy), exclusive=True)
+    capabilities = Capabilities("duckdb", frozenset(WriteStrategy), exclusive=True)
 
     def __init__(self, authority: str, path: str, parameters: Mapping[str, Secret], *, in_process: bool) -> None:
         if parameters:
@@ -278,7 +278,7 @@ class DuckDBDestination:
                 table.set("catalog", exp.to_identifier(self._catalog, quoted=True))
         if isinstance(named, exp.Comment) and isinstance(named.this, exp.Column):
             named.this.set("catalog", exp.to_identifier(self._catalog, quoted=True))
-        return named.sql("duckdb", copy=False)
+        return named.sql(self.capabilities.dialect, copy=False)
 
     def load(self, stream: RecordStream, staging: TableRef) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""

@@ -1,7 +1,7 @@
 """Staged rows become the table, in the way of a strategy, and the numbers of rows are checked. Knows no engine."""
 
 from ingestr.core.wording import counted
-from ingestr.errors import DestinationError
+from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.run.context import Run, Written
 from ingestr.strategies.base import Load, Strategy, counting, drop, evolve, refuse_repeated_keys
 
@@ -16,7 +16,8 @@ def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
         strategy: how.
 
     Raises:
-        ConfigurationError: the target holds several rows of a key that should tell its rows apart.
+        ConfigurationError: the target holds several rows of a key that should tell its rows apart, or rows that the
+            user's condition keeps from being changed.
         DestinationError: the target does not have as many rows as the load makes.
         MassDeletionError: an unusual share of the target's rows would go.
     """
@@ -35,6 +36,12 @@ def apply(one: Run, load: Load, staged: int, strategy: Strategy) -> Written:
         one.guard.take(deleted, "would go, as they are not among the rows read")
     if census.get("repeated"):
         refuse_repeated_keys(destination, load.ref, load.primary_key)
+    if outside := census.get("outside"):
+        raise ConfigurationError(
+            f"{counted(int(outside), 'row')} of {one.target} with a key of the rows read lie outside of "
+            "--incremental-predicate, and would stand there twice; nothing was written",
+            hint="widen the condition, or leave it out",
+        )
     before = sum(int(row["n"]) for [row] in counted_before)
     [[row]] = destination.execute([*strategy.plan(load), rows])
     after, grown = int(row["n"]), int(census.get("grown", inserted))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from sqlglot import exp
+
 from ingestr.core.clock import Clock
 from ingestr.destinations.base import Destination, Role, TableRef, Target
 from ingestr.ledger.ledger import Ledger
@@ -60,6 +62,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     keyed: bool = True
     upper: datetime | None = None
+    predicate: exp.Expr | None = None
     roles: Mapping[Role, str] = field(default_factory=dict)
     _table: Target | None = None
     _is_known: bool = False

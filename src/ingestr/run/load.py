@@ -109,6 +109,7 @@ def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target |
         incremental_key=one.roles.get(Role.CURSOR),
         moment=one.upper,
         loaded_at=None if one.options.no_load_timestamp else one.began,
+        predicate=one.predicate,
     )
 
 

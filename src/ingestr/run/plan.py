@@ -17,6 +17,7 @@ from ingestr.ledger import state as system
 from ingestr.run.columns import ColumnNames, choose_columns, roles_of, settle_naming
 from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
+from ingestr.run.predicate import parse_predicate
 from ingestr.run.selection import Selection, select
 from ingestr.strategies.base import counting
 from ingestr.strategies.fit import VERSION_COLUMNS, things_of_others
@@ -76,6 +77,14 @@ def make_plan(one: Run) -> Plan:
     )
     if (reason := destination.capabilities.refuses(chosen.strategy)) is not None:
         raise ConfigurationError(f"the destination cannot do {chosen.strategy}: {reason}")
+    if options.incremental_predicate is not None:
+        if chosen.strategy is not WriteStrategy.MERGE:
+            raise ConfigurationError(
+                f"--incremental-predicate belongs to a merge, and {options.source_table} is written by "
+                f"{chosen.strategy}",
+                hint="leave it out, or add --incremental-strategy merge",
+            )
+        one.predicate = parse_predicate(options.incremental_predicate, destination.capabilities.dialect, current)
     before = system.read_state(one.ledger)
     rewrite = options.full_refresh or chosen.traits.whole
     _check_versions(one, chosen, current, rewrite=rewrite)

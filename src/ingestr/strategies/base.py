@@ -8,7 +8,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from ingestr.core.schema import TableSchema
-from ingestr.core.sql import Statements, column, identifier, sql_type
+from ingestr.core.sql import Statements, column, identifier, matches, sql_type
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Destination, TableRef, Target
@@ -43,6 +43,7 @@ class Load:
         apart: a query for keys of rows that could not be read: the target's versions of them stay. None for no such.
         moment: the source's clock when the run began.
         loaded_at: the load timestamp; None where the rows bear none.
+        predicate: which rows of the target a merge may change, over the target's columns; None for all.
     """
 
     ref: TableRef
@@ -66,6 +67,23 @@ class Load:
     apart: exp.Query | None = None
     moment: datetime | None = None
     loaded_at: datetime | None = None
+    predicate: exp.Expr | None = None
+
+    def matching(self, target: str, staged: str) -> exp.Expr:
+        """A row of the target, under an alias, is that of a staged row, and may be changed."""
+        found = matches(self.primary_key, target, staged)
+        return found if self.predicate is None else exp.and_(found, self.changeable(target), copy=False)
+
+    def changeable(self, alias: str | None = None) -> exp.Expr:
+        """A row of the target, under an alias, may be changed."""
+        if self.predicate is None:
+            return exp.true()
+        return exp.paren(
+            self.predicate.transform(
+                lambda node: column(node.name, alias) if isinstance(node, exp.Column) and alias else node
+            ),
+            copy=False,
+        )
 
     @property
     def becomes(self) -> bool:
@@ -133,8 +151,9 @@ class Strategy(Protocol):
 
         ``inserted``, ``updated`` and ``unchanged`` say what becomes of the staged rows. Where a strategy has use for
         them, ``deleted`` is how many live rows the target loses, ``grown`` how many rows it gains (``inserted`` where
-        it is not told), ``earlier`` how many rows of staged keys stay beside the staged ones, and ``repeated`` how many
-        rows too many the target has of keys that should tell its rows apart.
+        it is not told), ``earlier`` how many rows of staged keys stay beside the staged ones, ``repeated`` how many
+        rows too many the target has of keys that should tell its rows apart, and ``outside`` how many rows of staged
+        keys it has that may not be changed.
         """
 
     def plan(self, load: Load) -> Statements:

@@ -31,7 +31,7 @@ def prepare(load: Load) -> Statements:
     rows = (
         exp.select(*columns, *kept, unknown.copy().as_(_NEW))
         .from_(staged_rows(load).subquery("s"))
-        .join(load.ref.to_table("t"), on=matches(load.primary_key, "t", "s"), join_type="left")
+        .join(load.ref.to_table("t"), on=load.matching("t", "s"), join_type="left")
         .where(exp.or_(*reasons, copy=False), copy=False)
     )
     return [*evolve(load), create_from(_changed(load), rows), *_keep_history(load)]
@@ -50,13 +50,18 @@ def census(load: Load) -> exp.Query:
     known = exp.select(*map(column, load.primary_key)).from_(changed.to_table()).where(exp.not_(new.copy())).distinct()
     keys = exp.select(exp.Count(this=exp.Star())).from_(known.subquery("k"))
     # The table itself is asked: of two rows of one key, only one may differ from the staged row.
-    there = count(load.ref, among(load.primary_key, known.copy()))
-    return exp.select(
-        count(changed, new).as_("inserted"),
-        count(changed, exp.not_(new.copy())).as_("updated"),
-        exp.Sub(this=staged, expression=all_changed).as_("unchanged"),
-        exp.Sub(this=there, expression=keys.subquery()).as_("repeated"),
-    )
+    there = count(load.ref, exp.and_(among(load.primary_key, known.copy()), load.changeable(), copy=False))
+    numbers = {
+        "inserted": count(changed, new),
+        "updated": count(changed, exp.not_(new.copy())),
+        "unchanged": exp.Sub(this=staged, expression=all_changed),
+        "repeated": exp.Sub(this=there, expression=keys.subquery()),
+    }
+    if load.predicate is not None:
+        staged_keys = exp.select(*map(column, load.primary_key)).from_(load.staging.to_table())
+        barred = exp.not_(exp.func("COALESCE", load.changeable(), exp.false()))
+        numbers["outside"] = count(load.ref, exp.and_(among(load.primary_key, staged_keys), barred, copy=False))
+    return exp.select(*(number.as_(name) for name, number in numbers.items()))
 
 
 def plan(load: Load) -> Statements:
@@ -70,7 +75,8 @@ def plan(load: Load) -> Statements:
         statements.append(insert_into(load.ref, load.staged.names, _rows(load, load.staged.names, new)))
     else:
         replaced = _rows(load, load.primary_key, old)
-        statements = [exp.delete(load.ref.to_table(), where=among(load.primary_key, replaced))]
+        those = exp.and_(among(load.primary_key, replaced), load.changeable(), copy=False)
+        statements = [exp.delete(load.ref.to_table(), where=those)]
         whole = [*load.staged.names, *kept]
         if kept:
             # New rows leave out what the source does not know of: there the table's own DEFAULT holds.
@@ -89,9 +95,7 @@ def _rows(load: Load, names: list[str] | tuple[str, ...], where: exp.Expr | None
 def _update(load: Load, rows: exp.Query) -> exp.Expr:
     names = [name for name in load.staged.names if name not in load.primary_key]
     values = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
-    update = exp.Update(
-        this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=matches(load.primary_key, "t", "s"))
-    )
+    update = exp.Update(this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=load.matching("t", "s")))
     update.set("from_", exp.From(this=rows.subquery("s")))
     return update
 
@@ -134,7 +138,7 @@ def _kept_columns(load: Load) -> list[TargetColumn]:
 
 def _same_stamp_other_values(load: Load, stamp: str) -> exp.Query:
     """Keys of staged rows whose timestamp is the target's, but not every value: two changes within a second."""
-    same = exp.and_(matches(load.primary_key, "o", "n"), column(stamp, "o").eq(column(stamp, "n")))
+    same = exp.and_(load.matching("o", "n"), column(stamp, "o").eq(column(stamp, "n")))
     return (
         exp.select(*(column(name, "n") for name in load.primary_key))
         .from_(staged_rows(load).subquery("n"))
