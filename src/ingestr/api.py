@@ -32,6 +32,9 @@ def ingest(
     incremental_predicate: str | None = None,
     primary_key: Sequence[str] = (),
     sql_exclude_columns: Sequence[str] = (),
+    mask: Sequence[str] = (),
+    mask_key: str | None = None,
+    trim_whitespace: bool = False,
     sql_limit: int | None = None,
     page_size: int = 25_000,
     extract_parallelism: int = 5,
@@ -65,6 +68,9 @@ def ingest(
         incremental_predicate: a condition in SQL on the target's columns: the rows that a merge may change.
         primary_key: columns that identify a row; the Id if empty.
         sql_exclude_columns: columns that are not even downloaded.
+        mask: ``column:algorithm`` or ``column:algorithm:parameter``; these values are made unreadable on the way.
+        mask_key: key of the masks that need one; a random one is made and kept in the database if None.
+        trim_whitespace: texts lose white space at their ends.
         sql_limit: at most this many rows.
         page_size: rows a page: REST takes 200 to 2,000 of it, Bulk all where Salesforce lets us choose.
         extract_parallelism: pages in flight at once.

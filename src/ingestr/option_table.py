@@ -30,6 +30,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     INSTANT = "moment"
     BUDGET = "budget"
+    SECRET = "secret"  # noqa: S105 - a kind of options
 
 
 class Status(StrEnum):
@@ -173,6 +174,26 @@ _HONOURED = (
         kind=Kind.LIST,
         metavar="COLUMN",
         help="Columns not even to download; repeatable.",
+    ),
+    Option(
+        name="mask",
+        kind=Kind.LIST,
+        metavar="MASK",
+        help="column:algorithm or column:algorithm:parameter makes values unreadable; repeatable.",
+    ),
+    Option(
+        name="mask_key",
+        kind=Kind.SECRET,
+        metavar="KEY",
+        default_text="a random one, kept in the database",
+        help="Key of the masks uuid, random, noise and date_shift.",
+        ours=True,
+    ),
+    Option(
+        name="trim_whitespace",
+        kind=Kind.FLAG,
+        default=False,
+        help="Texts without white space at their ends; null where nothing is left.",
     ),
     Option(name="sql_limit", kind=Kind.COUNT, metavar="ROWS", help="At most this many rows."),
     Option(
@@ -345,20 +366,6 @@ _REFUSED = (
         "Only the columns that --columns names.",
         f"choosing columns by --columns {_LATER}",
         "--sql-exclude-columns leaves columns out",
-        kind=Kind.FLAG,
-    ),
-    _refused(
-        "mask",
-        "Values made unreadable on the way.",
-        f"masking {_LATER}, and until then nothing is loaded that should be masked",
-        "leave such columns out: --sql-exclude-columns; they are not even downloaded",
-        kind=Kind.LIST,
-    ),
-    _refused(
-        "trim_whitespace",
-        "Texts without spaces at their ends.",
-        f"trimming {_LATER}; until then text arrives as Salesforce holds it",
-        "trim in a view over the table",
         kind=Kind.FLAG,
     ),
     _refused("stream", "Event streams.", _TABLE, "run the command again and again", kind=Kind.FLAG),

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestr.core.budget import ApiBudget
+from ingestr.core.mask_spec import MaskSpec, parse_masks
 from ingestr.core.naming import SchemaNaming
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
 
+_SHORTEST_KEY = 16
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?", re.ASCII)
 _SOURCE_TABLE = re.compile(r"\s*(custom:)?\s*(\w*)\s*", re.IGNORECASE | re.ASCII)
 
@@ -131,6 +133,9 @@ class IngestOptions(ReadOptions):
     deletes: Deletes = Deletes.SOFT
     refresh_formulas: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
+    mask: tuple[MaskSpec, ...] = ()
+    mask_key: Secret | None = None
+    trim_whitespace: bool = False
     quarantine_limit: int = 100
     allow_mass_delete: bool = False
     staging_dataset: str | None = None
@@ -152,6 +157,11 @@ class IngestOptions(ReadOptions):
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
             )
         self._check_strategy()
+        if self.mask_key is not None and len(self.mask_key.reveal()) < _SHORTEST_KEY:
+            raise ConfigurationError(
+                f"--mask-key is shorter than {_SHORTEST_KEY} characters, so that it could be guessed",
+                hint="openssl rand -hex 32 makes a good one; without it a random key is kept in the database",
+            )
         staging = self.staging_dataset
         if staging is not None and (not staging.strip() or "." in staging or staging.strip().lower() == "_ingestr"):
             raise ConfigurationError(
@@ -271,8 +281,8 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     for name, value in given.items():
         told += _check(BY_NAME[name], value)
     _check_required(kind, given)
-    for name in ("source_uri", "dest_uri"):
-        if name in given:
+    for name in ("source_uri", "dest_uri", "mask_key"):
+        if given.get(name) is not None:
             given[name] = Secret(given[name])
     given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
     given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
@@ -286,6 +296,8 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
         if name in _ENUMS and value is not None:
             plain = name == "incremental_strategy" and value == "none"
             given[name] = None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
+        elif name == "mask":
+            given[name] = parse_masks([value] if isinstance(value, str) else value or ())
         elif option.kind is Kind.LIST:
             names = [value] if isinstance(value, str) else value or ()
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
@@ -339,11 +351,16 @@ def _check(option: Option, value: Any) -> list[str]:
         )
     if wanted := _wanted(option, value, parts):
         raise ConfigurationError(
-            f"{option.flag} must be {wanted}, not " + (type(value).__name__ if option.kind is Kind.URI else repr(value))
+            f"{option.flag} must be {wanted}, not " + (type(value).__name__ if _is_secret(option) else repr(value))
         )
     if option.choices and value not in option.choices:
         raise ConfigurationError(f"{option.flag} does not know {value!r}", hint=f"one of: {', '.join(option.choices)}")
     return [option.reason] if option.status is Status.ACCEPTED and option.reason and given else []
+
+
+def _is_secret(option: Option) -> bool:
+    """Whether values of this kind may hold secrets, so that no message may repeat one."""
+    return option.kind in (Kind.URI, Kind.SECRET) or option.name == "mask"
 
 
 def _wanted(option: Option, value: Any, parts: Iterable[Any]) -> str:

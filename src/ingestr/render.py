@@ -97,6 +97,7 @@ def plan_text(plan: "TablePlan") -> str:
         "widens columns": plan.widened,
         "checks columns": plan.checked,
         "leaves out": plan.absent,
+        "masks": plan.masked,
     }
     lines += [(name, ", ".join(names)) for name, names in changes.items() if names]
     lines += [("note", note) for note in plan.notes]

@@ -160,8 +160,8 @@ def test_json_progress_ends_after_every_error(
 
 @pytest.mark.parametrize("name", ["INGESTR_MASK", "INGESTR_MSAK"])
 def test_a_variable_that_asks_for_a_mask_loads_nothing_in_clear(org: SimulatedOrg, database: Path, name: str) -> None:
-    """What cannot be masked yet is refused before any call, however the variable is spelled."""
-    done = command(*arguments(org, database), cwd=database.parent, **{name: "phone:hash"})
+    """What cannot be masked as asked for is refused before any call, however the variable is spelled."""
+    done = command(*arguments(org, database), cwd=database.parent, **{name: "phone:hashed"})
     assert done.returncode == 2
     assert name in done.stderr
     assert org.requests == []
@@ -218,7 +218,10 @@ BAD_INPUT = [
     (["--interval-start", "soon"], 2, "not a date"),
     (["--interval-start", "2024-02-01", "--interval-end", "2024-01-01"], 2, "is after"),
     (["--full-refresh", "--sql-limit", "5"], 2, "would drop"),
-    (["--mask", "phone:hash"], 2, "--mask is refused"),
+    (["--mask", "phone"], 2, "names no algorithm"),
+    (["--mask", "phone:hashed"], 2, "does not know the algorithm"),
+    (["--mask", "fone:hash"], 2, "phone"),
+    (["--mask-key", "short"], 2, "could be guessed"),
     (["--pipelines-dir", "~no-such-user"], 2, "--pipelines-dir"),
     (["--dest-uri", "duckdb:////dev/null/folder/sf.db"], 5, "is not a folder"),
     (["--dest-uri", "duckdb:///:memory:"], 2, "gone when the command ends"),

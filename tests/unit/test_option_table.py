@@ -22,17 +22,17 @@ DOCUMENTED = {
         --incremental-key --incremental-strategy --incremental-predicate
         --interval-start --interval-end --primary-key --full-refresh --sql-exclude-columns --sql-limit
         --schema-naming --schema-contract --no-load-timestamp --progress --extract-parallelism --page-size
-        --pipelines-dir --debug --staging-dataset""",
+        --pipelines-dir --debug --staging-dataset --mask --trim-whitespace""",
     "accepted": """
         --yes=SKIP_CONFIRMATION --loader-file-size --loader-file-format --sql-backend --sql-reflection-level
         --yield-limit --disable-prestaging --batch-size --no-run-id --query-annotations --partition-by --cluster-by
         --staging-bucket --extract-partition-by --extract-partition-interval""",
     "refused": """
-        --columns --no-inference --mask --trim-whitespace
+        --columns --no-inference
         --stream --flush-interval --flush-records --metrics-addr --reject-mode --write-nulls""",
 }
 # And what only this one has.
-OURS = "--dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget"
+OURS = "--dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key"
 
 
 def documented() -> list[tuple[str, str, str]]:

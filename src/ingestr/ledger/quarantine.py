@@ -30,6 +30,14 @@ TABLE = SystemTable(
 )
 
 
+def _what(row: RejectedRow) -> str:
+    if row.field is None:
+        return row.reason
+    # A value that is masked is not known here.
+    value = "cannot be had" if row.value is None else f"is {row.value!r}"
+    return f"{row.field} of row {row.key} {value}: {row.reason}"
+
+
 class Quarantine:
     """What one run sets aside for one target.
 
@@ -62,7 +70,7 @@ class Quarantine:
         """
         self._rows[row.key, row.field] = row
         if len({key for key, _ in self._rows}) > self._limit:
-            what = f"{row.field} of row {row.key} is {row.value!r}: {row.reason}" if row.field else row.reason
+            what = _what(row)
             more = f"; that makes more than {self._limit} rows that cannot be read" if self._limit else ""
             fields = ",".join(sorted({field for _, field in self._rows if field}))
             hint = f"--quarantine-limit {10 * self._limit or 100} sets more rows aside"

@@ -42,7 +42,9 @@ COLUMNS = SystemTable(
         "naming": _TEXT,
         "field_type": _TEXT,
         "was_read": pa.bool_(),
+        "mask": _TEXT,
     },
+    later=frozenset({"mask"}),
 )
 
 
@@ -97,11 +99,13 @@ class KeptField:
         column: the name that its column was given.
         type: its Arrow type when it was last read, as text.
         was_read: whether the last run read it.
+        mask: how its values are masked, without a secret; None if they are not.
     """
 
     column: str
     type: str
     was_read: bool
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ class KeptNames:
 def read_names(ledger: Ledger, source_object: str) -> KeptNames:
     """What is kept of the object's fields in this target."""
     rows = [row for row in ledger.rows(COLUMNS) if row["source_object"] == source_object]
-    kept = {row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"]) for row in rows}
+    kept = {
+        row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"], row["mask"]) for row in rows
+    }
     return KeptNames(kept, rows[0]["naming"] if rows else None)
 
 
@@ -157,6 +163,7 @@ def write_names(ledger: Ledger, source_object: str, fields: Mapping[str, KeptFie
             "naming": naming,
             "field_type": each.type,
             "was_read": each.was_read,
+            "mask": each.mask,
         }
         for field, each in fields.items()
     ]

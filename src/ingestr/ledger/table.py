@@ -25,12 +25,14 @@ class SystemTable:
         columns: its columns beside those that name the target.
         later: those of them that tables of earlier versions lack; null there.
         most: as many rows about the target a run has to see; None for all.
+        shared: its rows are about all targets of the destination.
     """
 
     name: str
     columns: Mapping[str, pa.DataType]
     later: frozenset[str] = frozenset()
     most: int | None = None
+    shared: bool = False
 
     @property
     def ref(self) -> TableRef:
@@ -56,7 +58,7 @@ class SystemTable:
             for name, type_ in self.columns.items()
             if there.find(name) is not None
         ]
-        rows = exp.select(*asked).from_(self.ref.to_table()).where(about(target))
+        rows = exp.select(*asked).from_(self.ref.to_table()).where(self._about(target))
         return rows if self.most is None else rows.limit(self.most)
 
     def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +85,10 @@ class SystemTable:
 
     def delete(self, target: TableRef, *those: exp.Expr) -> exp.Expr:
         """DELETE of the rows about the target, or of those among them."""
-        return exp.delete(self.ref.to_table(), where=exp.and_(about(target), *those))
+        return exp.delete(self.ref.to_table(), where=exp.and_(self._about(target), *those))
+
+    def _about(self, target: TableRef) -> exp.Expr:
+        return about(self.ref if self.shared else target)
 
     def insert(
         self, target: TableRef, rows: Iterable[Mapping[str, object]], over: exp.Query | None = None
@@ -96,7 +101,8 @@ class SystemTable:
             over: the query of one row whose columns these expressions name.
         """
         types = {**_TARGET, **self.columns}
-        named = {"table_schema": target.schema, "table_name": target.name}
+        subject = self.ref if self.shared else target
+        named = {"table_schema": subject.schema, "table_name": subject.name}
         columns = [identifier(name) for name in types]
         values = [[_literal({**named, **row}[name], type_) for name, type_ in types.items()] for row in rows]
         if over is not None:

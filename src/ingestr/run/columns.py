@@ -37,10 +37,18 @@ class ColumnNames:
     anew: bool = False
 
 
+@dataclass(frozen=True)
+class FieldNow:
+    """A field as this run would write it: the Arrow type of its values, and how they are masked."""
+
+    type: str
+    mask: str | None
+
+
 def choose_columns(
     before: KeptNames,
     current: Target | None,
-    stream: Stream,
+    visible: Mapping[str, FieldNow],
     wanted: Iterable[str],
     naming: SchemaNaming,
     *,
@@ -52,14 +60,14 @@ def choose_columns(
     Args:
         before: the names given to the object's fields in this target so far.
         current: the table as it stands, or None.
-        stream: the object, with every field that the user can see now.
+        visible: every field of the object that the user can see now.
         wanted: the fields to be read.
         naming: the rule for new names.
         rewrite: whether the target is replaced as a whole.
         note: told what the user should know.
 
     Raises:
-        ConfigurationError: the target's columns were named by another rule.
+        ConfigurationError: the target's columns were named by another rule, or masked in another way.
     """
     kept, used = before.fields, before.naming
     anew = current is None
@@ -71,7 +79,7 @@ def choose_columns(
             )
         kept, anew = {}, True
     made = {each.column.lower(): each.type for each in kept.values()}
-    types = {column.name: str(column.type) for column in stream.schema.columns}
+    types = {field: now.type for field, now in visible.items()}
     kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
     names = assign_names(types, {field: each.column for field, each in kept.items()}, naming, reserved=[LOADED_AT])
@@ -79,27 +87,49 @@ def choose_columns(
         if names[name] != (asked := column_name(name, naming)):
             note(f"the column name {asked} is taken: {name} is written to {names[name]}")
     read = {field: names[field] for field in wanted}
-    every = kept | {field: KeptField(names[field], type_, field in read) for field, type_ in types.items()}
+    masks = {field: each.mask for field, each in kept.items()}
+    masks |= {field: visible[field].mask for field in read}
+    every = kept | {
+        field: KeptField(names[field], type_, field in read, masks.get(field)) for field, type_ in types.items()
+    }
     if current is None or rewrite or not kept:
         gone = [field for field in kept if field not in types]
         return ColumnNames(read, _unread(every, gone), made=made, naming=naming, anew=anew)
-    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, stream, current, note)
+    _check_masks(kept, read, masks, current)
+    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, types, current, note)
+
+
+def _check_masks(
+    kept: Mapping[str, KeptField], read: Mapping[str, str], masks: Mapping[str, str | None], current: Target
+) -> None:
+    """A column whose rows are masked in two ways is of no use, and one with rows in clear shows what it should not."""
+    for field, name in read.items():
+        before = kept.get(field)
+        if before is not None and current.find(before.column) is not None and before.mask != masks[field]:
+            raise ConfigurationError(
+                f"{name} of {current.ref} is {_masked(before.mask)}, and is to be {_masked(masks[field])} now: "
+                "its rows would be of both kinds",
+                hint="use the same --mask and the same key as before, or start again with --full-refresh",
+            )
+
+
+def _masked(mask: str | None) -> str:
+    return "not masked" if mask is None else f"masked by {mask}"
 
 
 def _compare(
     names: ColumnNames,
     kept: dict[str, KeptField],
-    stream: Stream,
+    types: Mapping[str, str],
     current: Target,
     note: Callable[[str], None],
 ) -> ColumnNames:
     """The same with what is fresh and what is lost since the last run."""
-    types = {column.name: str(column.type) for column in stream.schema.columns}
     gone = [field for field in kept if field not in types]
     for field in gone:
         if kept[field].was_read:
             note(
-                f"{field} is gone from {stream.platform}, or hidden from this user: {kept[field].column} stays, "
+                f"{field} is gone from the source, or hidden from this user: {kept[field].column} stays, "
                 "without new values"
             )
     fresh = []
@@ -120,7 +150,7 @@ def _respelled(kept: dict[str, KeptField], types: Iterable[str]) -> dict[str, Ke
 
 
 def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, KeptField]:
-    return every | {field: KeptField(every[field].column, every[field].type, was_read=False) for field in fields}
+    return every | {field: replace(every[field], was_read=False) for field in fields}
 
 
 def roles_of(stream: Stream, chosen: Selection, read: Mapping[str, str]) -> dict[Role, str]:

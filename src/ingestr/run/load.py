@@ -67,7 +67,7 @@ def write(
         chosen,
         window,
         _already_wider(chosen, names, target),
-        reject=one.quarantine.add,
+        reject=one.reject,
         checkpoint=checkpoint,
     )
     rows, schema, origin = _stage(one, request, columns, target)
@@ -149,7 +149,8 @@ def declared_schema(one: Run, chosen: Selection, columns: ColumnNames, target: T
     """The staged columns as far as they are known before a row is read."""
     wider = _already_wider(chosen, columns.read, target)
     fields = TableSchema(tuple(replace_fields(each, type=wider.get(each.name, each.type)) for each in chosen.columns))
-    return target_schema(fields, columns.read, load_timestamp=not one.options.no_load_timestamp)
+    stamped = not one.options.no_load_timestamp
+    return target_schema(fields, columns.read, load_timestamp=stamped, treatment=one.treatment)
 
 
 def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Target, schema: TableSchema) -> None:
@@ -227,7 +228,7 @@ def merge_rows(
 ) -> Written:
     """Read rows of these keys, all rows of the window if None, and merge them."""
     names = columns.read
-    request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.quarantine.add), keys=keys)
+    request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.reject), keys=keys)
     if keys is not None:
         request = replace_fields(request, window=None)
     try:
@@ -275,7 +276,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
         return False
     one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
     request = replace_fields(
-        make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.quarantine.add),
+        make_request(one.options, chosen, None, _already_wider(chosen, names, target), reject=one.reject),
         fields=(*chosen.primary_key, *wanted),
         limit=None,
     )
@@ -325,9 +326,10 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
 
 def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[int, TableSchema, str]:
     one.progress.phase(f"reading {one.stream.source_object}")
-    rows = one.stream.read(replace_fields(request, report=one.progress.reading))
-    schema = target_schema(rows.schema, names, load_timestamp=not one.options.no_load_timestamp)
-    with stamp_and_rename(rows, schema, one.began, one.progress.rows) as stream:
+    rows = one.stream.read(replace_fields(request, report=one.progress.reading, private=one.masked))
+    stamped = not one.options.no_load_timestamp
+    schema = target_schema(rows.schema, names, load_timestamp=stamped, treatment=one.treatment)
+    with stamp_and_rename(rows, schema, one.began, one.progress.rows, one.treatment) as stream:
         schemas = {one.staging.schema} | ({one.target.schema} if one.table() is None else set())
         if one.table() is None or one.staging.schema != one.target.schema:
             one.destination.execute([create_schema(name) for name in sorted(schemas)])

@@ -14,11 +14,12 @@ from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger import state as system
-from ingestr.run.columns import ColumnNames, choose_columns, roles_of, settle_naming
+from ingestr.run.columns import ColumnNames, FieldNow, choose_columns, roles_of, settle_naming
 from ingestr.run.context import Run
 from ingestr.run.load import declared_schema, fit_declared, live_rows
 from ingestr.run.predicate import parse_predicate
 from ingestr.run.selection import Selection, select
+from ingestr.run.treatment import settle_treatment
 from ingestr.strategies.base import counting
 from ingestr.strategies.fit import VERSION_COLUMNS, things_of_others
 
@@ -72,9 +73,8 @@ def make_plan(one: Run) -> Plan:
     current = one.table()
     naming = settle_naming(options.schema_naming, kept, current, stream.schema.names)
     given = {name: each.column for name, each in kept.fields.items()} if kept.naming == naming else {}
-    chosen = select(
-        stream, replace_fields(options, schema_naming=naming), options.primary_key, given, options.incremental_strategy
-    )
+    named = replace_fields(options, schema_naming=naming)
+    chosen = select(stream, named, options.primary_key, given, options.incremental_strategy)
     if (reason := destination.capabilities.refuses(chosen.strategy)) is not None:
         raise ConfigurationError(f"the destination cannot do {chosen.strategy}: {reason}")
     if options.incremental_predicate is not None:
@@ -95,10 +95,14 @@ def make_plan(one: Run) -> Plan:
         _check_unmarked(one)
     if options.deletes is Deletes.IGNORE:
         chosen = replace_fields(chosen, include_deleted=False)
+    treatment = one.treatment = settle_treatment(stream, named, chosen, given, one.mask_key)
     columns = choose_columns(
         kept,
         current,
-        stream,
+        {
+            each.name: FieldNow(str(treatment.type_of(each)), treatment.mask_of(each.name))
+            for each in stream.schema.columns
+        },
         [column.name for column in chosen.columns],
         naming,
         rewrite=rewrite,

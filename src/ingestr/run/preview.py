@@ -45,6 +45,7 @@ class TablePlan:
         widened: columns that would get a wider type, with that type.
         checked: columns of somebody else's type that every value has to fit.
         absent: fields that are read and have no column, under a contract that discards.
+        masked: columns whose values would be made unreadable, each with its algorithm.
         resumed: the moment as of which a broken-off read would be taken up, or None.
         usage: API calls that the plan itself has cost, and the allowance.
         notes: what the user should know.
@@ -68,6 +69,7 @@ class TablePlan:
     widened: tuple[str, ...]
     checked: tuple[str, ...]
     absent: tuple[str, ...]
+    masked: tuple[str, ...]
     resumed: datetime | None
     usage: Usage
     notes: tuple[str, ...]
@@ -111,7 +113,10 @@ def preview(one: Run) -> TablePlan:
         widened=tuple(f"{each.name} {each.type}" for each in changes.widened) if changes else (),
         checked=tuple(each.name for each in changes.checked) if changes else (),
         absent=changes.absent if changes else (),
-        resumed=resumption.peek(wanted),
+        masked=tuple(
+            f"{names[field]} {mask.spec.algorithm}" for field, mask in one.treatment.masks.items() if field in names
+        ),
+        resumed=None if one.masked else resumption.peek(wanted),
         usage=one.source.usage,
         notes=tuple(one.notes),
     )

@@ -103,6 +103,8 @@ class _Sides:
         assert target is not None  # noqa: S101 - it was written just now
         self.one, self.plan, self.target = one, plan, target
         self.key = target.roles[Role.KEY]
+        # What becomes of keys on their way into the target.
+        self.key_mask = one.treatment.masks.get(plan.chosen.primary_key[0])
 
     def live(self) -> exp.Expr:
         """The rows of the target that were live then: those deleted since still were."""
@@ -173,7 +175,8 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
         vanished = _mark_deleted(both, gone, f"are not among those that this login sees in {one.stream.platform}")
         healed = Written()
         if absent:
-            keys = None if len(absent) > _MOST_SINGLE_ROWS else absent
+            # Nobody can tell from a masked key which row to ask for.
+            keys = None if len(absent) > _MOST_SINGLE_ROWS or both.key_mask is not None else absent
             log.info("reading %s rows that the table lacks", "all" if keys is None else len(keys))
             healed = merge_rows(one, plan.chosen, plan.columns, keys, plan.covered)
         return count_rows(one.destination, _ids_table(both)), vanished, healed
@@ -223,8 +226,9 @@ def _with_ids(both: _Sides, ids: Iterable[list[str]], use: Callable[[exp.Table],
 def _with_staged(both: _Sides, stream: RecordStream, use: Callable[[exp.Table], T]) -> T:
     """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
     staging, destination = _ids_table(both), both.one.destination
-    renamed = TableSchema((Column("id", pa.string()),))
-    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=renamed.arrow) for batch in stream)
+    renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
+    keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
+    batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)
     destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)
     result = use(staging.to_table())
     destination.execute([drop(staging)])

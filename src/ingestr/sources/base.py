@@ -84,6 +84,7 @@ class ReadRequest:
         keys: only rows of these primary keys.
         reject: told of rows that do not fit the declared types; None makes them errors.
         checkpoint: makes the read one that can be taken up later; None makes it leave nothing behind.
+        private: nothing of the rows may lie in a file, not even for a while.
         report: told how far the read is, before the first row and whenever the source says more.
     """
 
@@ -98,6 +99,7 @@ class ReadRequest:
     keys: tuple[str, ...] | None = None
     reject: Callable[[RejectedRow], None] | None = None
     checkpoint: Checkpoint | None = None
+    private: bool = False
     report: Callable[[ReadProgress], None] = lambda progress: None
 
 

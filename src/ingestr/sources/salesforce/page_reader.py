@@ -70,6 +70,7 @@ class PageReader:
         self._client = client
         self._clock = clock
         self._schema = scope.schema.arrow
+        self._private = scope.private
         self._object = scope.object_name
         self._doing = f"reading {scope.object_name}"
         self._stopping = stopping
@@ -217,7 +218,8 @@ class PageReader:
                 told.set_result(head.locator)
             # A large page lies in a file, best beside the others.
             folder = spool.folder if spool is not None and spool.prepare() else None
-            body = gathered(self._bounded(response.iter_raw()), folder)
+            chunks = self._bounded(response.iter_raw())
+            body = b"".join(chunks) if self._private else gathered(chunks, folder)
         finally:
             response.close()
         return RawPage(page.path, body, head.encoding, head.rows, head.locator)

@@ -77,11 +77,13 @@ class Scope:
         object_name: the object whose rows they hold.
         schema: the columns and types of these.
         org: the first 15 characters of the org's id; None where nobody tells it, or nobody else will read them.
+        private: nothing of the rows may lie in a file, not even for a while, wherever they are read.
     """
 
     object_name: str
     schema: TableSchema
     org: str | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True)

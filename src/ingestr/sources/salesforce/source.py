@@ -244,7 +244,7 @@ class SalesforceStream:
         columns = [
             Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
         ]
-        scope = Scope(self.source_object, TableSchema(tuple(columns)), org)
+        scope = Scope(self.source_object, TableSchema(tuple(columns)), org, request.private)
         return ObjectRead(self._client, self._clock, scope, self._query(request), request, self._remember)
 
     def _query(self, request: ReadRequest) -> RestQuery:
