@@ -5,8 +5,10 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +21,7 @@ from ingestr.errors import ConfigurationError, IncompleteReadError, IngestrError
 from ingestr.registry import open_source
 from ingestr.simulator import Fault, SimulatedOrg
 from ingestr.sources.base import Partition, PartitionedRead, ReadRequest, RejectedRow, Source
+from ingestr.sources.salesforce import body
 from ingestr.sources.salesforce.objects import NAMED_TABLES
 from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition
 from support import JSON_HEADERS, FastClock, assert_same, claim_huge, source_uri
@@ -299,6 +302,21 @@ def test_rows_that_do_not_fit_are_told(org: SimulatedOrg, opened: Opened) -> Non
     with source.read(one.partitions[0], aside.append) as rows:
         assert rows.reader().read_all().num_rows + len({row.key for row in aside}) == PAGE
     assert {row.field for row in aside} == {"Company"}
+
+
+def test_what_is_private_lies_in_no_file(
+    org: SimulatedOrg, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large page goes through a file of the machine that reads it, unless the read is one that leaves no trace."""
+    monkeypatch.setattr(body, "LARGE_BODY", 500)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere" / "a file"))
+    (tmp_path / "nowhere").touch()
+    source = opened(org)
+    claim_huge(org, "Lead", times=None)
+    with pytest.raises(IngestrError, match="cannot be kept in a file"):
+        read(source, planned(source, "lead").partitions[0])
+    part = planned(source, "lead", private=True).partitions[0]
+    assert read(source, pickle.loads(pickle.dumps(part))).num_rows == PAGE
 
 
 @pytest.mark.parametrize("where", ["resultPages", r"/results", "state"])
