@@ -2,13 +2,16 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases, Server, newest, running
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
+from support import Database
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, nohup has them ignore a closed terminal, and
 # so would the processes that they start.
@@ -54,6 +57,37 @@ def org() -> Iterator[SimulatedOrg]:
 def database(tmp_path: Path) -> Path:
     """Where the test's database will be."""
     return tmp_path / "sf.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """The newest PostgreSQL, for all tests of this process."""
+    with running(newest()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Server) -> Iterator[PostgresDatabase]:
+    """A PostgreSQL database of the test's own."""
+    with postgres_server.database() as database:
+        yield database
+
+
+@pytest.fixture(params=["DuckDB", "PostgreSQL"])
+def either(request: pytest.FixtureRequest) -> Database:
+    """A database of the test's own, of each engine."""
+    database: Database = request.getfixturevalue("database" if request.param == "DuckDB" else "postgres")
+    return database
+
+
+@pytest.fixture(params=["DuckDB", "PostgreSQL"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DuckDBFiles | PostgresDatabases]:
+    """Makes databases of each engine."""
+    if request.param == "DuckDB":
+        yield DuckDBFiles(tmp_path)
+        return
+    with ExitStack() as made:
+        yield PostgresDatabases(request.getfixturevalue("postgres_server"), made)
 
 
 @pytest.fixture

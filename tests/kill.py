@@ -12,18 +12,27 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from support import Database
 
 _NEVER = 10**9
 _NEEDED = (
     "duckdb",
     "httpcore",
     "pandas",
+    "pgpq",
+    "psycopg",
     "pyarrow.csv",
     "sqlglot.dialects.duckdb",
+    "sqlglot.dialects.postgres",
     "sqlglot.generators.duckdb",
+    "sqlglot.generators.postgres",
     "sqlglot.parsers.duckdb",
+    "sqlglot.parsers.postgres",
     "ingestr.destinations.duckdb",
+    "ingestr.destinations.postgres",
     "ingestr.run.pipeline",
     "ingestr.sources.salesforce",
     "support",
@@ -42,11 +51,13 @@ class Killer:
     def __exit__(self, *_: object) -> None:
         self._process.communicate("")
 
-    def run(self, database: Path, instant: int = _NEVER, **options: Any) -> bool:
+    def run(self, database: "Database", instant: int = _NEVER, **options: Any) -> bool:
         """Run; returns whether it was killed before its end. An error of the run is one of the test."""
+        from support import uri_of
+
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        job = {"instant": instant, "options": {**options, "dest_uri": f"duckdb:////{str(database).lstrip('/')}"}}
+        job = {"instant": instant, "options": {**options, "dest_uri": uri_of(database)}}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import duckdb
 import pyarrow as pa
 
+from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases
 from ingestr.core.naming import SchemaNaming, assign_names
 from ingestr.core.transforms import LOADED_AT
 from ingestr.options import IngestOptions, make_options
@@ -26,6 +27,8 @@ from ingestr.simulator import Fault, SimulatedOrg
 # variable of ingestr's own, which refuses INGESTR_ names that it does not know.
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "48"))
 THOROUGH = EXAMPLES >= 200
+Database = Path | PostgresDatabase
+Engine = DuckDBFiles | PostgresDatabases
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8"}
 
 
@@ -60,14 +63,19 @@ def source_uri(org: SimulatedOrg, login: str = "client", **changes: str) -> str:
     return "salesforce://?" + urlencode({**parameters, "domain": org.url, **changes})
 
 
+def uri_of(database: Database) -> str:
+    """The destination URI of a database."""
+    return f"duckdb:////{str(database).lstrip('/')}" if isinstance(database, Path) else database.uri
+
+
 def ingest(
-    org: SimulatedOrg, table: str, database: Path, clock: FastClock | None = None, **options: Any
+    org: SimulatedOrg, table: str, database: Database, clock: FastClock | None = None, **options: Any
 ) -> IngestResult:
-    """One run into ``public.t`` of a database file, without waiting."""
+    """One run into ``public.t`` of a database, without waiting."""
     given: dict[str, Any] = {
         "source_uri": source_uri(org),
         "source_table": table,
-        "dest_uri": f"duckdb:////{str(database).lstrip('/')}",
+        "dest_uri": uri_of(database),
         "dest_table": "public.t",
         **options,
     }
@@ -83,23 +91,27 @@ def claim_huge(org: SimulatedOrg, object_name: str, *, times: int | None = 1) ->
     org.faults.add(Fault(method="GET", path=path, times=times, status=200, headers=JSON_HEADERS, body=body))
 
 
-def query(database: Path, sql: str) -> pa.Table:
-    """Rows of a database file."""
+def query(database: Database, sql: str) -> pa.Table:
+    """Rows of a query."""
+    if not isinstance(database, Path):
+        return database.query(sql)
     with duckdb.connect(str(database), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         table: pa.Table = connection.sql(sql).to_arrow_table()
         return table
 
 
-def table_names(database: Path) -> list[str]:
-    """All tables of a database file."""
+def table_names(database: Database) -> list[str]:
+    """All tables of a database."""
+    if not isinstance(database, Path):
+        return database.table_names()
     if not database.exists():
         return []
     names = query(database, "SELECT schema_name || '.' || table_name AS t FROM duckdb_tables() ORDER BY t").column("t")
     return [str(name) for name in names.to_pylist()]
 
 
-def loaded(database: Path, table: str = "public.t", *, key: str = "id") -> pa.Table:
+def loaded(database: Database, table: str = "public.t", *, key: str = "id") -> pa.Table:
     """A loaded table in the order of its key, without the load timestamp."""
     rows = query(database, f'SELECT * FROM {table} ORDER BY "{key}"')
     return rows.drop_columns([LOADED_AT]) if LOADED_AT in rows.column_names else rows

@@ -23,14 +23,19 @@ SHORTEST = 4
 _RUN = 12
 _LONGEST = 10_000
 # Parameters of URIs that people must see in messages; whatever else a URI holds is taken for a secret.
-_PUBLIC = frozenset({"domain", "username", "grant_type", "auth_method", "api_version", "max_answer_mb"})
+_PUBLIC = frozenset(
+    {"domain", "username", "grant_type", "auth_method", "api_version", "max_answer_mb"}
+    # Of a connection to PostgreSQL.
+    | {"host", "hostaddr", "port", "user", "dbname", "sslmode", "ssl", "sslrootcert", "sslcert", "connect_timeout"}
+    | {"application_name", "target_session_attrs", "channel_binding", "gssencmode", "options"}
+)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,19}://")
 # The id of the org stands before the token proper, and is needed in messages.
 _SESSION = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?!(.+)", re.DOTALL)
 # A run of white space that is more than plain spaces: it becomes one space.
 _BREAKS = re.compile(r" *[^\S ]\s*")
 # Loggers of the package by their names; a record is cleaned where it is made, so that every handler gets it clean.
-LOGGERS = ("ingestr", "ingestr.salesforce", "ingestr.duckdb")
+LOGGERS = ("ingestr", "ingestr.salesforce", "ingestr.duckdb", "ingestr.postgres")
 
 
 class Known:

@@ -3,7 +3,7 @@
 Classes are named as text and imported when asked for, so that a missing driver concerns only who needs it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a class lives, and an example of its URI."""
+    """Where a class lives, an example of its URI, and the extra of the package that installs its driver, if any."""
 
     location: str
     examples: tuple[str, ...]
+    extra: str | None = None
 
 
 SOURCES = {
@@ -37,10 +38,20 @@ SOURCES = {
         ),
     ),
 }
+_POSTGRES = Entry(
+    "ingestr.destinations.postgres:PostgresDestination",
+    (
+        "postgresql://user:password@host:5432/database?sslmode=require",
+        "postgresql:///database?host=/var/run/postgresql",
+    ),
+    extra="postgres",
+)
 DESTINATIONS = {
     "duckdb": Entry(
         "ingestr.destinations.duckdb:DuckDBDestination", ("duckdb:///relative.db", "duckdb:////absolute/path.db")
     ),
+    "postgresql": _POSTGRES,
+    "postgres": replace(_POSTGRES, examples=()),
 }
 
 
@@ -50,7 +61,14 @@ def _load(entries: dict[str, Entry], scheme: str, role: str) -> Any:
             f"no {role} is known for {scheme}://", hint="known: " + ", ".join(f"{name}://" for name in sorted(entries))
         )
     module, _, name = entries[scheme].location.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        if (extra := entries[scheme].extra) is None:
+            raise
+        raise ConfigurationError(
+            f"{scheme}:// needs a driver that is not installed: {error}", hint=f"pip install 'ingestr[{extra}]'"
+        ) from None
 
 
 def open_source(uri: Secret, clock: Clock, budget: ApiBudget | None = None) -> "Source":

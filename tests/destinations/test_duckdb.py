@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 import ingestr
+from destinations.conformance import DestinationConformance
 from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
 from ingestr.core.stream import RecordStream
@@ -23,7 +24,7 @@ from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.registry import open_destination
 from ingestr.simulator import SimulatedOrg
 from ingestr.strategies.base import create_schema
-from support import ingest, query, source_uri, table_names
+from support import Database, ingest, query, source_uri, table_names
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ from support import ingest, query, source_uri, table_names
         ("duckdb://", "no file"),
         ("duckdb:///", "no file"),
         ("duckdb:///sf.db?token=S3CRET", "takes no parameters"),
-        ("postgresql://user:S3CRET@host/db", "no destination is known"),
+        ("snowflake://user:S3CRET@host/db", "no destination is known"),
         ("sf.db", "no scheme"),
         ("duckdb:///:memory:", "gone when the command ends"),
     ],
@@ -239,3 +240,17 @@ def test_a_load_is_ended_by_whatever_ends_the_wait_for_it(database: Path) -> Non
             sys.settrace(before)
         destination.rollback()
         assert destination.describe(staging) == [None]
+
+
+class TestConformance(DestinationConformance):
+    """What every destination must do."""
+
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Path:
+        """A file."""
+        return tmp_path / "sf.db"
+
+    def sql(self, database: Database, text: str) -> list[tuple[Any, ...]]:
+        """Run statements over another connection of this process."""
+        with duckdb.connect(str(database)) as connection:
+            return connection.execute(text).fetchall()

@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
-def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path) -> None:
+def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path, request: pytest.FixtureRequest) -> None:
     """The shell blocks of a page, run one after the other as a reader would, all succeed."""
     script = "set -eu\n" + "\n".join(blocks(page, "sh"))
     token = shared_org.access_token()
@@ -38,6 +38,8 @@ def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path) 
         # A page may rely on what an earlier one exported.
         "SOURCE_URI": f"salesforce://?client_id={shared_org.client_id}&client_secret={shared_org.client_secret}&domain={domain}",
     }
+    if "POSTGRES_URI" in script:
+        environment["POSTGRES_URI"] = request.getfixturevalue("postgres").uri
     done = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

@@ -5,6 +5,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,23 @@ from hypothesis import strategies as st
 from ingestr.errors import IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
 from kill import Killer
-from support import EXAMPLES, JSON_HEADERS, claim_huge, expected, ingest, loaded, source_uri, table_names
+from support import (
+    EXAMPLES,
+    JSON_HEADERS,
+    THOROUGH,
+    Database,
+    claim_huge,
+    expected,
+    ingest,
+    loaded,
+    source_uri,
+    table_names,
+)
 
 # Several tests of a part each, so that they run side by side.
 PARTS = 4
+# Of each engine, so many of the sequences.
+SHARES = [*(("DuckDB", part, 1) for part in range(PARTS)), ("PostgreSQL", PARTS, 1 if THOROUGH else 2)]
 HIDDEN = {"Account": "Site", "Lead": "Industry"}
 
 CHANGES = st.sampled_from(
@@ -86,7 +100,7 @@ def change(org: SimulatedOrg, name: str, kind: str, pick: int) -> None:
     org.clock.advance(5)
 
 
-def differs(org: SimulatedOrg, name: str, database: Path) -> str | None:
+def differs(org: SimulatedOrg, name: str, database: Database) -> str | None:
     """What of the table is not as the org: live rows have the same values, others are marked, or gone from a copy."""
     truth = expected(org, name, deleted=False)
     rows = loaded(database)
@@ -98,42 +112,51 @@ def differs(org: SimulatedOrg, name: str, database: Path) -> str | None:
     return next((c for c in truth.column_names if alive.column(c).to_pylist() != truth.column(c).to_pylist()), None)
 
 
-def unchanged(before: Any, database: Path) -> bool:
+def unchanged(before: Any, database: Database) -> bool:
     """Whether the target is what it was."""
     if before is None:
-        return not database.exists() or "public.t" not in table_names(database)
+        return "public.t" not in table_names(database)
     return bool(loaded(database).equals(before))
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("part", range(PARTS))
-def test_any_sequence_ends_right(killer: Killer, part: int, tell: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(("engine", "part", "share"), SHARES)
+def test_any_sequence_ends_right(
+    killer: Killer, request: pytest.FixtureRequest, engine: str, part: int, share: int, tell: Callable[[str], None]
+) -> None:
     """Whatever happens in between: each good run leaves the truth, each failing one what was there."""
+    number = -(-EXAMPLES // PARTS // share)
 
     @seed(part)
-    @settings(max_examples=-(-EXAMPLES // PARTS), deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=number, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.sampled_from(["Account", "Lead"]), st.lists(STEPS, min_size=2, max_size=9))
     def try_sequence(name: str, steps: list[tuple[str, str, int]]) -> None:
-        with SimulatedOrg(rows=25, seed=5) as org, tempfile.TemporaryDirectory() as folder:
+        with ExitStack() as stack:
+            org = stack.enter_context(SimulatedOrg(rows=25, seed=5))
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            database: Database = Path(folder, "sf.db")
+            if engine == "PostgreSQL":
+                database = stack.enter_context(request.getfixturevalue("postgres_server").database())
             org.page_rows = 10
             for step in [*steps, ("run", "", 0)]:
-                take(org, name, Path(folder), step, killer)
+                take(org, name, database, str(Path(folder, "cache")), step, killer)
             assert org.internal_errors == []
             assert [file for file in Path(folder, "cache").rglob("*") if file.is_file()] == []
 
     try_sequence()
-    tell(f"{-(-EXAMPLES // PARTS)} sequences of changes, faults, kills and runs")
+    tell(f"{number} sequences of changes, faults, kills and runs")
 
 
-def take(org: SimulatedOrg, name: str, folder: Path, step: tuple[str, str, int], killer: Killer) -> None:
+def take(
+    org: SimulatedOrg, name: str, database: Database, cache: str, step: tuple[str, str, int], killer: Killer
+) -> None:
     """Take one step, and check what it leaves."""
     what, which, pick = step
     if what == "change":
         change(org, name, which, pick)
         return
-    database, cache = folder / "sf.db", str(folder / "cache")
     org.clock.advance(60)
-    before = loaded(database) if database.exists() and "public.t" in table_names(database) else None
+    before = loaded(database) if "public.t" in table_names(database) else None
     if which in ("bulk", "wrong count", "quota"):
         claim_huge(org, name)
     if (fault := (PASSING | LASTING).get(which)) is not None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from databases import PostgresDatabase, Server
 from ingestr.simulator import SimulatedOrg
 from ingestr.sources.salesforce.objects import NAMED_TABLES
-from support import assert_same, claim_huge, expected, ingest, loaded
+from support import Database, assert_same, claim_huge, expected, ingest, loaded
 
 CUSTOM = "custom:My__Community_Group__c"
 DOCUMENTED = [
@@ -41,6 +42,21 @@ def test_the_documented_names_are_all_there() -> None:
 @pytest.mark.parametrize("way", ["REST", "Bulk 2.0", "Bulk 2.0 by locator"])
 def test_every_value_through_every_api(bulk_org: SimulatedOrg, database: Path, table: str, way: str) -> None:
     """A table is the same whichever API served it: what the org holds, value by value and type by type."""
+    check_every_value(bulk_org, database, table, way)
+
+
+@pytest.mark.parametrize("table", [*DOCUMENTED, CUSTOM])
+@pytest.mark.parametrize("way", ["REST", "Bulk 2.0"])
+def test_every_value_in_postgresql(
+    bulk_org: SimulatedOrg, one_postgres: PostgresDatabase, table: str, way: str
+) -> None:
+    """The same table in PostgreSQL: the same columns, types and values."""
+    one_postgres.execute("DROP TABLE IF EXISTS public.t; DROP SCHEMA IF EXISTS _ingestr CASCADE")
+    check_every_value(bulk_org, one_postgres, table, way)
+
+
+def check_every_value(bulk_org: SimulatedOrg, database: Database, table: str, way: str) -> None:
+    """Load a table, and compare it with what the org holds."""
     name = object_of(table)
     if way != "REST":
         claim_huge(bulk_org, name)
@@ -52,6 +68,13 @@ def test_every_value_through_every_api(bulk_org: SimulatedOrg, database: Path, t
     assert result.strategy == ("merge" if table in MERGED else "replace")
     assert_same(loaded(database), truth)
     assert bulk_org.live_jobs == []
+
+
+@pytest.fixture(scope="module")
+def one_postgres(postgres_server: Server) -> Iterator[PostgresDatabase]:
+    """A database for all tests of this module."""
+    with postgres_server.database() as database:
+        yield database
 
 
 @pytest.fixture(scope="module")

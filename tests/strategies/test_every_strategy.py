@@ -1,6 +1,5 @@
-"""Each strategy on a real DuckDB, against a small model in plain Python, over any sequence of loads."""
+"""Each strategy on real databases, against a small model in plain Python, over any sequence of loads."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import timedelta
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestr.destinations.duckdb import DuckDBDestination
+from ingestr.destinations.base import Destination
 from ingestr.strategies import STRATEGIES, append, delete_insert, replace, scd2, truncate_insert
 from ingestr.strategies.base import Strategy, deduplicate, without_repeats
 from staged import Row, at, content, empty, stage, write
@@ -25,15 +24,6 @@ CHECKED = settings(
     deadline=None,
     database=None,
 )
-
-
-@pytest.fixture
-def database() -> Iterator[DuckDBDestination]:
-    """An empty database in memory."""
-    destination = DuckDBDestination("", "/:memory:every", {}, in_process=True)
-    destination.connect()
-    yield destination
-    destination.close()
 
 
 def one_a_second(rows: list[Row]) -> list[Row]:
@@ -55,7 +45,7 @@ def test_every_strategy_has_its_line() -> None:
 @CHECKED
 @given(LOADS)
 def test_the_whole_table_is_what_was_read_last(
-    database: DuckDBDestination, strategy: Strategy, loads: list[list[Row]]
+    database: Destination, strategy: Strategy, loads: list[list[Row]]
 ) -> None:
     """Nothing of an earlier load stays."""
     empty(database)
@@ -66,7 +56,7 @@ def test_the_whole_table_is_what_was_read_last(
 
 @CHECKED
 @given(LOADS)
-def test_append_is_the_set_of_versions_seen(database: DuckDBDestination, loads: list[list[Row]]) -> None:
+def test_append_is_the_set_of_versions_seen(database: Destination, loads: list[list[Row]]) -> None:
     """A version is added once, however often windows overlap; another value within the same second is another one."""
     empty(database)
     model: set[Row] = set()
@@ -82,7 +72,7 @@ def test_append_is_the_set_of_versions_seen(database: DuckDBDestination, loads: 
 
 @CHECKED
 @given(LOADS)
-def test_append_without_a_cursor_adds_every_row(database: DuckDBDestination, loads: list[list[Row]]) -> None:
+def test_append_without_a_cursor_adds_every_row(database: Destination, loads: list[list[Row]]) -> None:
     """Nobody can tell versions without an incremental key: every run adds what it read."""
     empty(database)
     model: list[Row] = []
@@ -98,7 +88,7 @@ BOUNDS = st.tuples(st.none() | st.integers(0, 20), st.none() | st.integers(0, 20
 @CHECKED
 @given(st.lists(st.tuples(ROWS, BOUNDS), min_size=1, max_size=5), st.booleans())
 def test_delete_insert_replaces_a_range(
-    database: DuckDBDestination, loads: list[tuple[list[Row], tuple[int | None, int | None]]], keyed: bool
+    database: Destination, loads: list[tuple[list[Row], tuple[int | None, int | None]]], keyed: bool
 ) -> None:
     """Rows from the first to the last moment go, and the staged ones come; without a bound nothing is done."""
     empty(database)
@@ -172,7 +162,7 @@ VISITS = st.tuples(ROWS, st.frozensets(st.sampled_from("abcde"), max_size=2), st
 @CHECKED
 @given(st.lists(VISITS, min_size=1, max_size=6))
 def test_scd2_keeps_versions_that_follow_each_other(
-    database: DuckDBDestination, visits: list[tuple[list[Row], frozenset[str], bool, int]]
+    database: Destination, visits: list[tuple[list[Row], frozenset[str], bool, int]]
 ) -> None:
     """Changed, late, deleted, vanished and returning rows: no two versions overlap, and one at most is current."""
     empty(database)

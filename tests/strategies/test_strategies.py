@@ -1,20 +1,17 @@
-"""Strategies on a real DuckDB, against a small model in plain Python."""
+"""Strategies on real databases, against a small model in plain Python."""
 
-from collections.abc import Iterator
 from dataclasses import replace as replace_fields
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema, normal_type
 from ingestr.core.strategy import SchemaContract
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import TableRef
-from ingestr.destinations.duckdb import DuckDBDestination
+from ingestr.destinations.base import Destination, TableRef
 from ingestr.strategies import merge, replace
 from ingestr.strategies.base import Load, create_schema, deduplicate, key_census
 from ingestr.strategies.fit import fit
@@ -22,15 +19,6 @@ from ingestr.strategies.fit import fit
 TARGET = TableRef("public", "order")
 STAGING = TableRef("public", "_staging")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def database() -> Iterator[DuckDBDestination]:
-    """An empty database in memory."""
-    destination = DuckDBDestination("", "/:memory:strategies", {}, in_process=True)
-    destination.connect()
-    yield destination
-    destination.close()
 
 
 def schema_of(**types: pa.DataType) -> TableSchema:
@@ -41,7 +29,7 @@ def schema_of(**types: pa.DataType) -> TableSchema:
 PLAIN = schema_of(id=pa.string(), n=pa.int64(), stamp=TIMESTAMP)
 
 
-def stage(database: DuckDBDestination, rows: list[dict[str, Any]], schema: TableSchema = PLAIN) -> Load:
+def stage(database: Destination, rows: list[dict[str, Any]], schema: TableSchema = PLAIN) -> Load:
     """Rows in the staging table, as a load."""
     database.execute([create_schema("public")])
     batches = pa.Table.from_pylist(rows, schema=schema.arrow).to_batches()
@@ -53,7 +41,7 @@ def stage(database: DuckDBDestination, rows: list[dict[str, Any]], schema: Table
     return Load(TARGET, STAGING, schema, target, fitting, ("id",), "stamp" if "stamp" in schema.names else None)
 
 
-def content(database: DuckDBDestination) -> list[dict[str, Any]]:
+def content(database: Destination) -> list[dict[str, Any]]:
     """The target's rows by id."""
     from sqlglot import exp
 
@@ -61,7 +49,7 @@ def content(database: DuckDBDestination) -> list[dict[str, Any]]:
     return rows
 
 
-def run_merge(database: DuckDBDestination, load: Load) -> dict[str, Any]:
+def run_merge(database: Destination, load: Load) -> dict[str, Any]:
     """De-duplicate, count and merge, as the pipeline does."""
     census = database.query(key_census(load))[0][0]
     if census["rows"] != census["distinct_keys"]:
@@ -79,7 +67,7 @@ def row(key: str, n: int | None, second: int = 0) -> dict[str, Any]:
     return {"id": key, "n": n, "stamp": NOW.replace(second=second)}
 
 
-def test_replace_swaps_and_leaves_no_staging(database: DuckDBDestination) -> None:
+def test_replace_swaps_and_leaves_no_staging(database: Destination) -> None:
     """After a replace the target is exactly what was staged."""
     database.execute(replace.plan(stage(database, [row("a", 1), row("b", 2)])))
     database.execute(replace.plan(stage(database, [row("c", 3)])))
@@ -87,7 +75,7 @@ def test_replace_swaps_and_leaves_no_staging(database: DuckDBDestination) -> Non
     assert database.describe(STAGING) == [None]
 
 
-def test_merge_counts_what_it_does(database: DuckDBDestination) -> None:
+def test_merge_counts_what_it_does(database: Destination) -> None:
     """New keys are inserted, changed rows updated, equal rows left alone; nulls compare as values."""
     run_merge(database, stage(database, [row("a", 1), row("b", None), row("c", 3), row("e", None)]))
     counted = run_merge(
@@ -98,13 +86,13 @@ def test_merge_counts_what_it_does(database: DuckDBDestination) -> None:
     assert database.describe(STAGING) == [None]
 
 
-def test_the_newest_of_one_key_wins(database: DuckDBDestination) -> None:
+def test_the_newest_of_one_key_wins(database: Destination) -> None:
     """Staging may hold a key twice; the higher cursor value stays."""
     run_merge(database, stage(database, [row("a", 1, 5), row("a", 2, 9), row("a", 3, 7), row("b", 1)]))
     assert content(database) == [row("a", 2, 9), row("b", 1)]
 
 
-def test_new_columns_are_added_and_lost_ones_stay(database: DuckDBDestination) -> None:
+def test_new_columns_are_added_and_lost_ones_stay(database: Destination) -> None:
     """The target keeps every column it ever had; rows written without a column keep its value."""
     run_merge(database, stage(database, [row("a", 1)]))
     wider = schema_of(id=pa.string(), Select=pa.string(), when=pa.time64("us"))
@@ -113,7 +101,7 @@ def test_new_columns_are_added_and_lost_ones_stay(database: DuckDBDestination) -
     assert content(database) == [{**row("a", 1), "Select": "x", "when": None}]
 
 
-def test_columns_are_widened_never_narrowed(database: DuckDBDestination) -> None:
+def test_columns_are_widened_never_narrowed(database: Destination) -> None:
     """Integers become doubles where a double comes; once double, integers fit in."""
     run_merge(database, stage(database, [row("a", 1)]))
     run_merge(database, stage(database, [{"id": "b", "n": 2.5}], schema_of(id=pa.string(), n=pa.float64())))
@@ -126,14 +114,14 @@ def test_columns_are_widened_never_narrowed(database: DuckDBDestination) -> None
     assert number.type == pa.float64()
 
 
-def test_a_changed_type_becomes_text(database: DuckDBDestination) -> None:
+def test_a_changed_type_becomes_text(database: Destination) -> None:
     """A field that was a number and is text now keeps both kinds of values, as text."""
     run_merge(database, stage(database, [row("a", 1)]))
     run_merge(database, stage(database, [{"id": "b", "n": "x"}], schema_of(id=pa.string(), n=pa.string())))
     assert [r["n"] for r in content(database)] == ["1", "x"]
 
 
-def test_unchanging_columns_alone_are_no_change(database: DuckDBDestination) -> None:
+def test_unchanging_columns_alone_are_no_change(database: Destination) -> None:
     """A new load timestamp on an equal row leaves the old row as it was."""
     schema = schema_of(id=pa.string(), n=pa.int64(), loaded=TIMESTAMP)
     first, later = NOW, NOW.replace(hour=5)
@@ -154,7 +142,7 @@ ROWS = st.lists(st.tuples(st.sampled_from("abcdefg"), st.none() | st.integers(0,
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=4))
-def test_merge_is_a_dictionary(database: DuckDBDestination, loads: list[list[tuple[str, int | None, int]]]) -> None:
+def test_merge_is_a_dictionary(database: Destination, loads: list[list[tuple[str, int | None, int]]]) -> None:
     """Any sequence of merges leaves what a dictionary keyed by id would hold."""
     from sqlglot import exp
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
@@ -15,6 +16,14 @@ class SchemaNaming(StrEnum):
     AUTO = "auto"
     DEFAULT = "default"
     DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """How new names are made: their style, and how many bytes one may have (None: any number)."""
+
+    naming: SchemaNaming
+    longest: int | None = None
 
 
 _SPELLED = str.maketrans({"+": "x", "*": "x", "-": "_", "@": "a", "|": "l"})
@@ -117,13 +126,17 @@ def only_one(kind: str, name: str, found: list[str], known: Iterable[str], where
 
 
 def assign_names(
-    fields: Iterable[str], given: Mapping[str, str], naming: SchemaNaming, reserved: Iterable[str] = ()
+    fields: Iterable[str],
+    given: Mapping[str, str],
+    naming: SchemaNaming,
+    reserved: Iterable[str] = (),
+    longest: int | None = None,
 ) -> dict[str, str]:
-    """Give every field a column name of its own.
+    """Give every field a column name of its own, of at most ``longest`` bytes.
 
     Names handed out before (``given``: field → column) never change. A field whose name is taken, compared without
-    case because databases do, gets a suffix from a hash of its source name, so the outcome does not depend on order
-    once it has been given.
+    case because databases do, or too long, gets a suffix from a hash of its source name, so the outcome does not depend
+    on order once it has been given.
 
     Returns:
         field → column name, in the order of ``fields``.
@@ -135,8 +148,11 @@ def assign_names(
             names[field] = given[field]
             continue
         name = column_name(field, naming)
-        if name.lower() in taken:
-            name = f"{name}_{hashlib.sha256(field.encode()).hexdigest()[:8]}"
+        if name.lower() in taken or (longest is not None and len(name.encode()) > longest):
+            suffix = f"_{hashlib.sha256(field.encode()).hexdigest()[:8]}"
+            if longest is not None:
+                name = name.encode()[: longest - len(suffix)].decode(errors="ignore")
+            name += suffix
         taken.add(name.lower())
         names[field] = name
     return names

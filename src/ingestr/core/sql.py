@@ -49,6 +49,15 @@ def matches(names: Sequence[str], left: str, right: str) -> exp.Expr:
     return exp.and_(*(column(name, left).eq(column(name, right)) for name in names))
 
 
+def absent_from(keys: Sequence[exp.Expr], query: exp.Query) -> exp.Expr:
+    """No row of the query has this key; unlike NOT IN, every engine joins for it, however many rows there are."""
+    names = [f"_key{number}" for number in range(len(keys))]
+    alias = exp.TableAlias(this=identifier("_keys"), columns=[identifier(name) for name in names])
+    rows = exp.Subquery(this=query, alias=alias)
+    same = exp.and_(*(column(name, "_keys").eq(key) for name, key in zip(names, keys, strict=True)))
+    return exp.not_(exp.Exists(this=exp.select(exp.convert(1)).from_(rows).where(same)))
+
+
 def among(keys: Sequence[str], query: exp.Query, table: str | None = None) -> exp.Expr:
     """The key is one of the query's rows."""
     key = exp.Tuple(expressions=[column(name, table) for name in keys]) if len(keys) > 1 else column(keys[0], table)

@@ -70,6 +70,7 @@ class TargetColumn:
         default: the expression of its DEFAULT, or None.
         generated: whether the engine computes it from other columns, so that nobody can write it.
         comment: what people noted about it, or None.
+        pinned_by: what keeps the engine from changing its type, in words: an index here, a view there.
     """
 
     name: str
@@ -79,6 +80,7 @@ class TargetColumn:
     default: str | None = None
     generated: bool = False
     comment: str | None = None
+    pinned_by: tuple[str, ...] = ()
 
 
 class Role(Enum):
@@ -103,6 +105,8 @@ class Target:
         constraints: PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY as the engine spells them.
         referenced_by: other tables whose foreign keys point here.
         comment: what people noted about the table, or None.
+        others: whatever else it would lose if it were made anew, in words: views, triggers, privileges, its owner.
+        tells_case: whether the engine takes names that differ in case only for names of two things.
         roles: the column of each role, where a run has settled that; the table need not have it.
     """
 
@@ -112,6 +116,8 @@ class Target:
     constraints: tuple[str, ...] = ()
     referenced_by: tuple[str, ...] = ()
     comment: str | None = None
+    others: tuple[str, ...] = ()
+    tells_case: bool = False
     roles: Mapping[Role, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> TargetColumn | None:
@@ -119,11 +125,17 @@ class Target:
         return self.find(self.roles.get(role))
 
     def find(self, name: str | None) -> TargetColumn | None:
-        """The column of this name in any case, as engines find it."""
-        return None if name is None else self._by_name.get(name.lower())
+        """The column of this name, in any case where there is none that is spelled just so."""
+        if name is None:
+            return None
+        return self._by_name.get(name) or self._by_lower_name.get(name.lower())
 
     @cached_property
     def _by_name(self) -> dict[str, TargetColumn]:
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def _by_lower_name(self) -> dict[str, TargetColumn]:
         return {column.name.lower(): column for column in self.columns}
 
 
@@ -135,12 +147,14 @@ class Capabilities:
         dialect: its SQL, as sqlglot calls it.
         strategies: what it can do in one step that others see as a whole.
         reasons: why it cannot do others.
+        longest_name: how many bytes a name of a column may have; None where there is no such bound.
         exclusive: whether one process at a time has the whole database to itself.
     """
 
     dialect: str
     strategies: frozenset[str]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    longest_name: int | None = None
     exclusive: bool = False
 
     def refuses(self, strategy: str) -> str | None:
@@ -165,14 +179,28 @@ class Destination(Protocol):
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
 
+    def reserve(self, table: TableRef) -> None:
+        """Keep other runs off a table until the connection is closed; waits for one that is at it.
+
+        Raises:
+            ConfigurationError: nobody could tell the table's name from that of another.
+            DestinationError: the other run takes too long.
+        """
+
     def describe(self, *tables: TableRef) -> list[Target | None]:
         """The tables as they stand, None where there is no such table; one round trip for all of them."""
 
     def query(self, *queries: exp.Query) -> list[Rows]:
         """The rows of each query, inside the open transaction if there is one; one round trip for all of them."""
 
-    def load(self, stream: RecordStream, staging: TableRef) -> int:
-        """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds."""
+    def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
+        """Create the staging table from the stream by the engine's own bulk path; returns the rows it holds.
+
+        Args:
+            stream: the rows.
+            staging: the table.
+            lasting: whether it may become the target, rather than to be dropped before the commit.
+        """
 
     def execute(self, statements: Sequence[exp.Expr]) -> list[Rows]:
         """Run statements inside the transaction, beginning it if need be; one round trip for all of them.

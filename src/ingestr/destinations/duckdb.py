@@ -261,6 +261,9 @@ class DuckDBDestination:
         with self._errors(f"looking at {table}"):
             return describe_table(self._open, table, lambda query: self._arrow(query).schema)
 
+    def reserve(self, table: TableRef) -> None:
+        """Nothing is left to do: who has the file open has it alone."""
+
     def query(self, *queries: exp.Query) -> list[Rows]:
         """The rows of each query, inside the open transaction if there is one."""
         with self._errors("reading"):
@@ -276,11 +279,14 @@ class DuckDBDestination:
         for table in named.find_all(exp.Table):
             if table.args.get("db") is not None:
                 table.set("catalog", exp.to_identifier(self._catalog, quoted=True))
+        if isinstance(named, exp.Create):
+            # A table that does not last is a table like others here.
+            named.set("properties", None)
         if isinstance(named, exp.Comment) and isinstance(named.this, exp.Column):
             named.this.set("catalog", exp.to_identifier(self._catalog, quoted=True))
         return named.sql(self.capabilities.dialect, copy=False)
 
-    def load(self, stream: RecordStream, staging: TableRef) -> int:
+    def load(self, stream: RecordStream, staging: TableRef, *, lasting: bool = True) -> int:
         """Create the staging table from the stream in one statement; returns the rows it holds."""
         self._begin()
         if len(stream.schema.columns) > _USUAL_COLUMNS and self._may_set:

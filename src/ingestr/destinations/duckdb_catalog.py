@@ -56,15 +56,27 @@ def describe_table(
     columns = connection.execute(_COLUMNS, name).fetchall()
     hung = connection.execute(_HUNG, name).fetchall()
     schema = schema_of(exp.select("*").from_(table.to_table()).limit(0))
+    indexes = {text: statement for kind, text, statement in hung if kind == "index"}
+    constraints = tuple(text for kind, text, _ in hung if kind == "constraint")
+    referenced_by = tuple(text for kind, text, _ in hung if kind == "reference")
+    # DuckDB changes no type of a table that has one of these, whichever column it is about.
+    pinned_by = (
+        *(f"the index {name} ({sql})" for name, sql in indexes.items()),
+        *constraints,
+        *(f"the foreign key of {name}" for name in referenced_by),
+    )
+    arrow = {name: schema.field(name).type for name, *_ in columns}
     return Target(
         table,
         tuple(
-            TargetColumn(column, schema.field(column).type, _kind(declared, schema.field(column).type), *properties)
-            for column, declared, *properties in columns
+            TargetColumn(
+                name, arrow[name], _kind(declared, arrow[name]), nullable, default, generated, noted, pinned_by
+            )
+            for name, declared, nullable, default, generated, noted in columns
         ),
-        indexes={text: statement for kind, text, statement in hung if kind == "index"},
-        constraints=tuple(text for kind, text, _ in hung if kind == "constraint"),
-        referenced_by=tuple(text for kind, text, _ in hung if kind == "reference"),
+        indexes=indexes,
+        constraints=constraints,
+        referenced_by=referenced_by,
         comment=comment,
     )
 

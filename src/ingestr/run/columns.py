@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ingestr.core.naming import SchemaNaming, assign_names, column_name
+from ingestr.core.naming import NameRule, SchemaNaming, assign_names, column_name
 from ingestr.core.sql import Statements
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Role, Target
@@ -50,7 +50,7 @@ def choose_columns(
     current: Target | None,
     visible: Mapping[str, FieldNow],
     wanted: Iterable[str],
-    naming: SchemaNaming,
+    rule: NameRule,
     *,
     rewrite: bool,
     note: Callable[[str], None],
@@ -62,14 +62,14 @@ def choose_columns(
         current: the table as it stands, or None.
         visible: every field of the object that the user can see now.
         wanted: the fields to be read.
-        naming: the rule for new names.
+        rule: how new names are made.
         rewrite: whether the target is replaced as a whole.
         note: told what the user should know.
 
     Raises:
         ConfigurationError: the target's columns were named by another rule, or masked in another way.
     """
-    kept, used = before.fields, before.naming
+    kept, used, naming, longest = before.fields, before.naming, rule.naming, rule.longest
     anew = current is None
     if used is not None and used != naming:
         if current is not None and not rewrite:
@@ -82,10 +82,12 @@ def choose_columns(
     types = {field: now.type for field, now in visible.items()}
     kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
-    names = assign_names(types, {field: each.column for field, each in kept.items()}, naming, reserved=[LOADED_AT])
+    given = {field: each.column for field, each in kept.items()}
+    names = assign_names(types, given, naming, [LOADED_AT], longest)
     for name in [field for field in types if field not in kept]:
         if names[name] != (asked := column_name(name, naming)):
-            note(f"the column name {asked} is taken: {name} is written to {names[name]}")
+            why = "too long" if longest is not None and len(asked.encode()) > longest else "taken"
+            note(f"the column name {asked} is {why}: {name} is written to {names[name]}")
     read = {field: names[field] for field in wanted}
     masks = {field: each.mask for field, each in kept.items()}
     masks |= {field: visible[field].mask for field in read}

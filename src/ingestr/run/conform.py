@@ -73,7 +73,7 @@ def conform(destination: Destination, load: Load, contract: SchemaContract, quar
         any_misfit = exp.func("COALESCE", exp.or_(*(misfits[name].copy() for name in bad)), exp.false())
         fitting = fitting.where(exp.not_(any_misfit))
     clean = TableRef(load.staging.schema, load.staging.name + "_fit")
-    destination.execute([create_from(clean, fitting), drop(load.staging)])
+    destination.execute([create_from(clean, fitting, lasting=load.target is None), drop(load.staging)])
     deleted = load.deleted if load.deleted is not None and load.deleted.lower() not in absent else None
     return Conformed(
         replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted), rows, {} if by_row else bad

@@ -306,7 +306,7 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
     """Read everything into the staging table; again, with a wider type, when a value needs one."""
     while True:
         try:
-            return _stage_once(one, request, columns.read)
+            return _stage_once(one, request, columns.read, lasting=target is None)
         except ColumnWidenedError as error:
             one.destination.rollback()
             one.quarantine.forget()
@@ -324,7 +324,9 @@ def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target 
                 )
 
 
-def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[int, TableSchema, str]:
+def _stage_once(
+    one: Run, request: ReadRequest, names: dict[str, str], *, lasting: bool = False
+) -> tuple[int, TableSchema, str]:
     one.progress.phase(f"reading {one.stream.source_object}")
     rows = one.stream.read(replace_fields(request, report=one.progress.reading, private=one.masked))
     stamped = not one.options.no_load_timestamp
@@ -333,7 +335,7 @@ def _stage_once(one: Run, request: ReadRequest, names: dict[str, str]) -> tuple[
         schemas = {one.staging.schema} | ({one.target.schema} if one.table() is None else set())
         if one.table() is None or one.staging.schema != one.target.schema:
             one.destination.execute([create_schema(name) for name in sorted(schemas)])
-        loaded = one.destination.load(stream, one.staging)
+        loaded = one.destination.load(stream, one.staging, lasting=lasting)
     if loaded != stream.rows:
         raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
     return loaded, schema, rows.origin

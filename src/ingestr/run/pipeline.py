@@ -53,6 +53,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
     """
     began = clock.monotonic()
     with _opened(options, clock, progress, in_process=in_process) as one:
+        one.destination.reserve(one.target)
         try:
             return _copy(one, lambda: clock.monotonic() - began)
         except RequestRefusedError as error:

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlglot import exp
 
 from ingestr.core.cursor import Contents, Coverage, StreamState, Window, plan_coverage
+from ingestr.core.naming import NameRule
 from ingestr.core.sql import column, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract, WriteStrategy
 from ingestr.core.transforms import LOADED_AT
@@ -104,7 +105,7 @@ def make_plan(one: Run) -> Plan:
             for each in stream.schema.columns
         },
         [column.name for column in chosen.columns],
-        naming,
+        NameRule(naming, destination.capabilities.longest_name),
         rewrite=rewrite,
         note=one.note,
     )
@@ -238,7 +239,7 @@ def _is_made_anew(
     contract = one.options.schema_contract
     if not things and contract is SchemaContract.EVOLVE and not stays:
         return True
-    if current.referenced_by:
+    if current.referenced_by and not chosen.primary_key:
         raise ConfigurationError(
             f"foreign keys of {', '.join(current.referenced_by)} refer to rows of {one.target}, so that these cannot "
             "be replaced",

@@ -15,7 +15,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema
-from ingestr.core.sql import column, identifier, moment
+from ingestr.core.sql import absent_from, column, identifier, moment
 from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Role, TableRef, TargetColumn
@@ -164,14 +164,14 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     def compare(swept: exp.Table) -> tuple[int, int, Written]:
         there = exp.select(column("id")).from_(swept)
         missing = exp.select(column("id")).from_(swept.copy())
-        missing = missing.where(exp.not_(column("id").isin(query=both.known())))
+        missing = missing.where(absent_from([column("id")], both.known()))
         if released := one.quarantine.keep_only(there):
             one.destination.execute(released)
         if (apart := one.quarantine.ids()) is not None:
-            missing = missing.where(exp.not_(column("id").isin(query=apart)))
+            missing = missing.where(absent_from([column("id")], apart))
         [rows] = one.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1))
         absent = tuple(row["id"] for row in rows)
-        gone = both.known().where(exp.not_(column(both.key).isin(query=there.copy())))
+        gone = both.known().where(absent_from([column(both.key)], there.copy()))
         vanished = _mark_deleted(both, gone, f"are not among those that this login sees in {one.stream.platform}")
         healed = Written()
         if absent:
@@ -229,7 +229,7 @@ def _with_staged(both: _Sides, stream: RecordStream, use: Callable[[exp.Table], 
     renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
     keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
     batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)
-    destination.load(RecordStream(renamed, batches, on_close=stream.close), staging)
+    destination.load(RecordStream(renamed, batches, on_close=stream.close), staging, lasting=False)
     result = use(staging.to_table())
     destination.execute([drop(staging)])
     return result

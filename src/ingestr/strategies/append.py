@@ -27,7 +27,10 @@ def _new_versions(load: Load) -> exp.Select:
     if load.incremental_key is None or load.incremental_key not in load.compared:
         return rows
     names = [*load.primary_key, *load.compared]
-    same = [exp.NullSafeEQ(this=column(name, "t"), expression=column(name, "s")) for name in names]
+    same: list[exp.Expr] = [exp.NullSafeEQ(this=column(name, "t"), expression=column(name, "s")) for name in names]
+    # This follows from the others, and is what every engine can join by: nulls are equal there.
+    texts = [exp.func("COALESCE", exp.cast(column(names[0], table), "TEXT"), exp.convert("")) for table in "ts"]
+    same.append(exp.EQ(this=texts[0], expression=texts[1]))
     there = exp.select(exp.convert(1)).from_(load.ref.to_table("t")).where(exp.and_(*same, copy=False), copy=False)
     return rows.where(exp.not_(exp.Exists(this=there)), copy=False)
 

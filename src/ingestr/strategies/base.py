@@ -175,9 +175,18 @@ def alter(table: TableRef, action: exp.Expr) -> exp.Expr:
     return exp.Alter(this=table.to_table(), kind="TABLE", actions=[action])
 
 
-def create_from(table: TableRef, rows: exp.Query) -> exp.Expr:
-    """CREATE TABLE … AS SELECT …."""
-    return exp.Create(this=table.to_table(), kind="TABLE", expression=rows)
+def create_from(table: TableRef, rows: exp.Query, *, lasting: bool = False) -> exp.Expr:
+    """CREATE TABLE … AS SELECT ….
+
+    Args:
+        table: the new table.
+        rows: what it holds.
+        lasting: whether it may become the target; one that is dropped before the commit need not survive a crash.
+    """
+    create = exp.Create(this=table.to_table(), kind="TABLE", expression=rows)
+    if not lasting:
+        create.set("properties", exp.Properties(expressions=[exp.UnloggedProperty()]))
+    return create
 
 
 def evolve(load: Load) -> Statements:
@@ -300,14 +309,23 @@ def deduplicate(load: Load) -> tuple[Load, Statements]:
     columns = [column(name) for name in load.staged.names]
     ranked = exp.select(*columns, rank.as_("_rank")).from_(load.staging.to_table()).subquery("r")
     rows = exp.select(*columns).from_(ranked).where(exp.column("_rank").eq(1))
-    return clean, [create_from(clean.staging, rows), drop(load.staging)]
+    return clean, [create_from(clean.staging, rows, lasting=load.target is None), drop(load.staging)]
 
 
 def without_repeats(load: Load) -> tuple[Load, Statements]:
     """Keep one of staged rows that are the same in every column; returns the load over what remains."""
     clean = replace(load, staging=load.beside("distinct"))
     rows = exp.select(*(column(name) for name in load.staged.names)).distinct().from_(load.staging.to_table())
-    return clean, [create_from(clean.staging, rows), drop(load.staging)]
+    return clean, [create_from(clean.staging, rows, lasting=load.target is None), drop(load.staging)]
+
+
+def update_from(load: Load, rows: exp.Query) -> exp.Expr:
+    """UPDATE of the target's rows that have the key of one of these, with all staged columns."""
+    names = [name for name in load.staged.names if name not in load.primary_key]
+    values = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
+    update = exp.Update(this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=load.matching("t", "s")))
+    update.set("from_", exp.From(this=rows.subquery("s")))
+    return update
 
 
 def insert_into(table: TableRef, names: Sequence[str], rows: exp.Query) -> exp.Expr:

@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.sql import Statements, among, column, moment
+from ingestr.core.sql import Statements, absent_from, among, column, moment
 from ingestr.core.strategy import WriteStrategy
 from ingestr.strategies import replace
 from ingestr.strategies.base import Load, Traits, create_from, drop, evolve, insert_into, staged_rows
@@ -47,7 +47,10 @@ def census(load: Load) -> exp.Query:
         keys_going = exp.select(*map(column, load.primary_key)).from_(load.beside("going").to_table())
         again = _count(load.staging.to_table(), among(load.primary_key, keys_going.copy()))
         # Rows without a key value in one place are compared as if they were new.
-        lost = _count(load.beside("going").to_table(), exp.not_(among(load.primary_key, keys_staged.copy())))
+        lost = _count(
+            load.beside("going").to_table(),
+            absent_from([column(name) for name in load.primary_key], keys_staged.copy()),
+        )
         stays = _count(load.ref.to_table(), among(load.primary_key, keys_staged.copy()))
         leaving = _count(load.beside("going").to_table(), among(load.primary_key, keys_staged.copy()))
         numbers = {

@@ -75,6 +75,8 @@ def fit(
     kinds: dict[str, exp.DataType] = {}
     for each in staged.columns:
         name, there = each.name.lower(), target.find(each.name)
+        if target.tells_case:
+            _refuse_other_case(target, each)
         if there is None and not changing and each.name != LOADED_AT:
             absent.append(each.name)
         elif there is None:
@@ -126,7 +128,7 @@ def _wider(
 def things_of_others(target: Target, staged: TableSchema, made: Mapping[str, str]) -> list[str]:
     """What somebody has hung on a table or changed in it, in words: what it would lose if it were made anew."""
     things = [f"the index {name}" for name in target.indexes]
-    things += [*target.constraints, *(f"the foreign key of {name}" for name in target.referenced_by)]
+    things += [*target.constraints, *(f"the foreign key of {name}" for name in target.referenced_by), *target.others]
     wanted = {each.name.lower(): each for each in staged.columns}
     for there in target.columns:
         name = there.name.lower()
@@ -159,13 +161,26 @@ def _refuse_changes(target: Target, result: Fit, contract: SchemaContract) -> No
             f"--schema-contract freeze keeps {target.ref} as it is, and the source now has {'; '.join(what)}",
             hint="evolve changes the table, discard_value goes on without them, --sql-exclude-columns leaves them out",
         )
-    if result.widened and (target.indexes or target.constraints or target.referenced_by):
-        things = [*(f"the index {name} ({sql})" for name, sql in target.indexes.items()), *target.constraints]
-        things += [f"the foreign key of {name}" for name in target.referenced_by]
+    pinned = {
+        there.name: there.pinned_by for each in result.widened if (there := target.find(each.name)) and there.pinned_by
+    }
+    if pinned:
+        things = dict.fromkeys(thing for things in pinned.values() for thing in things)
+        wider = [f"{each.name} ({each.type})" for each in result.widened if each.name in pinned]
         raise ConfigurationError(
             f"the type of {', '.join(wider)} of {target.ref} must change, and the database does not change the types "
-            f"of a table that has {', '.join(things)}",
+            f"of columns on which others depend: {', '.join(things)}",
             hint="drop what is named, run again, and make it anew",
+        )
+
+
+def _refuse_other_case(target: Target, staged: Column) -> None:
+    """Columns whose names differ in case only: nobody could say which of them a field is written to."""
+    alike = (each.name for each in target.columns if each.name.lower() == staged.name.lower())
+    if other := [name for name in alike if name != staged.name]:
+        raise ConfigurationError(
+            f"{target.ref} has a column {other[0]!r}, which differs from {staged.name!r} in case only",
+            hint=f"rename the column, or leave the field out with --sql-exclude-columns {staged.field or staged.name}",
         )
 
 

@@ -11,7 +11,7 @@ from ingestr.core.sql import Statements, among, column, identifier, matches
 from ingestr.core.strategy import WriteStrategy
 from ingestr.destinations.base import TableRef, TargetColumn
 from ingestr.strategies import replace
-from ingestr.strategies.base import Load, Traits, create_from, drop, evolve, insert_into, staged_rows
+from ingestr.strategies.base import Load, Traits, create_from, drop, evolve, insert_into, staged_rows, update_from
 
 TRAITS = Traits(WriteStrategy.MERGE, keyed=True, deleted_rows=True, compared=True)
 _NEW = "_ingestr_is_new"
@@ -71,7 +71,7 @@ def plan(load: Load) -> Statements:
     new, old = exp.column(_NEW), exp.not_(exp.column(_NEW))
     kept = [each.name for each in _kept_columns(load)]
     if load.target.referenced_by:
-        statements: Statements = [_update(load, _rows(load, load.staged.names, old))]
+        statements: Statements = [update_from(load, _rows(load, load.staged.names, old))]
         statements.append(insert_into(load.ref, load.staged.names, _rows(load, load.staged.names, new)))
     else:
         replaced = _rows(load, load.primary_key, old)
@@ -90,14 +90,6 @@ def plan(load: Load) -> Statements:
 def _rows(load: Load, names: list[str] | tuple[str, ...], where: exp.Expr | None = None) -> exp.Select:
     rows = exp.select(*(column(name) for name in names)).from_(_changed(load).to_table())
     return rows if where is None else rows.where(where)
-
-
-def _update(load: Load, rows: exp.Query) -> exp.Expr:
-    names = [name for name in load.staged.names if name not in load.primary_key]
-    values = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
-    update = exp.Update(this=load.ref.to_table("t"), expressions=values, where=exp.Where(this=load.matching("t", "s")))
-    update.set("from_", exp.From(this=rows.subquery("s")))
-    return update
 
 
 def fill(load: Load, current: str | None = None) -> Statements:

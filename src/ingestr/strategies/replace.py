@@ -1,12 +1,12 @@
 """The target becomes exactly what was read.
 
 A table that ingestr made is swapped for the staging table. A table on which somebody has hung things of their own
-(indexes, constraints, defaults, columns) stays, and its contents are replaced.
+(indexes, constraints, defaults, columns, views, privileges) stays, and its contents are replaced.
 """
 
 from sqlglot import exp
 
-from ingestr.core.sql import Statements
+from ingestr.core.sql import Statements, absent_from, column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.strategies.base import (
     Load,
@@ -18,6 +18,7 @@ from ingestr.strategies.base import (
     evolve,
     insert_into,
     staged_rows,
+    update_from,
 )
 
 TRAITS = Traits(WriteStrategy.REPLACE, whole=True)
@@ -30,6 +31,8 @@ def prepare(load: Load) -> Statements:
 
 def plan(load: Load) -> Statements:
     """Put the staged rows in the target's place; readers see the old table until the commit."""
+    if load.target is not None and load.target.referenced_by and load.primary_key:
+        return _keyed(load)
     if load.target is not None:
         return [
             exp.delete(load.ref.to_table()),
@@ -42,10 +45,23 @@ def plan(load: Load) -> Statements:
     else:
         swap = [
             drop(load.ref),
-            create_from(load.ref, exp.select("*").from_(load.staging.to_table())),
+            create_from(load.ref, exp.select("*").from_(load.staging.to_table()), lasting=True),
             drop(load.staging),
         ]
     return [*swap, *comments_on(load)]
+
+
+def _keyed(load: Load) -> Statements:
+    """Rows that foreign keys may point at stay where their key does: they are updated."""
+    keys = [column(name) for name in load.primary_key]
+    staged, there = exp.select(*keys).from_(load.staging.to_table()), exp.select(*keys).from_(load.ref.to_table())
+    new = exp.select("*").from_(staged_rows(load).subquery("n"))
+    return [
+        exp.delete(load.ref.to_table(), where=absent_from(keys, staged)),
+        update_from(load, staged_rows(load)),
+        insert_into(load.ref, load.staged.names, new.where(absent_from(keys, there))),
+        drop(load.staging),
+    ]
 
 
 def census(load: Load) -> exp.Query:

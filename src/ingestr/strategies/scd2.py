@@ -39,7 +39,8 @@ def prepare(load: Load) -> Statements:
             exp.true().as_(CURRENT, quoted=True),
         )
         first = first.from_(load.staging.to_table()).where(exp.not_(_is_gone(load, None)))
-        return [create_from(load.beside("versions"), first), drop(load.staging), *replace.prepare(_first(load))]
+        versions = create_from(load.beside("versions"), first, lasting=load.target is None)
+        return [versions, drop(load.staging), *replace.prepare(_first(load))]
     statements = [*evolve(load), create_from(_steps(load), _changes(load))]
     return [*statements, create_from(_ended(load), _endings(load))]
 
