@@ -6,7 +6,7 @@ import pytest
 
 from ingestr.errors import SourceError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce import bulk
+from ingestr.sources.salesforce import page_reader
 from ingestr.sources.salesforce.checks import encoding_of
 from support import claim_huge, ingest, table_names
 
@@ -40,7 +40,7 @@ def test_a_page_of_another_encoding(org: SimulatedOrg, database: Path) -> None:
 def test_a_page_without_end_is_left(org: SimulatedOrg, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that goes on and on is bounded, far above what Salesforce sends."""
     claim_huge(org, "Lead")
-    monkeypatch.setattr(bulk, "_LARGEST_BODY", 100)
+    monkeypatch.setattr(page_reader, "_LARGEST_BODY", 100)
     with pytest.raises(SourceError, match="does not end"):
         ingest(org, "lead", database)
     assert org.live_jobs == []

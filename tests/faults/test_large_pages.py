@@ -48,7 +48,7 @@ def test_large_pages_are_read_whole(
             parts.append(part.rows)
             yield part
 
-    monkeypatch.setattr("ingestr.sources.salesforce.bulk.decode_csv_in_parts", counted)
+    monkeypatch.setattr("ingestr.sources.salesforce.page_reader.decode_csv_in_parts", counted)
     folder = tmp_path / "pages"
     ingest(large_org, "lead", database, page_size=PAGE, pipelines_dir=str(folder))
     assert_same(loaded(database), expected(large_org, "Lead", deleted=False))

@@ -1,8 +1,9 @@
 """The roles of a source: what the pipeline asks of it, whatever the platform."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ingestr.core.cursor import Window
 from ingestr.core.schema import TableSchema
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
+from ingestr.errors import IncompleteReadError
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,72 @@ class ReadPlan:
         return f"{self.api}: {self.reason}"
 
 
+class Partition(Protocol):
+    """One piece of a read: small, picklable, without secrets, and readable by any machine with ``Source.read``.
+
+    Reading it again gives the same rows, as far as the source keeps them: a piece that holds still is exact, one that
+    is asked anew gives its rows as they are then. Two of one read share no row.
+    """
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that it held when it was made; None where only reading tells."""
+
+    @property
+    def origin(self) -> str:
+        """What it is, for people."""
+
+
+@dataclass(frozen=True)
+class PartitionGroup:
+    """Partitions that are counted together.
+
+    Args:
+        origin: what they are parts of, for people.
+        partitions: in any order.
+        rows: rows that they must come to; None where each proves by itself that it is complete.
+    """
+
+    origin: str
+    partitions: tuple[Partition, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class PartitionedRead:
+    """A read that is ready to be done piece by piece, in any order, by any number of machines; picklable.
+
+    Args:
+        groups: all its partitions.
+    """
+
+    groups: tuple[PartitionGroup, ...]
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """All of them, in the order of their groups."""
+        return tuple(each for group in self.groups for each in group.partitions)
+
+    def check(self, counts: Sequence[int]) -> None:
+        """Compare what was read with what was promised.
+
+        Args:
+            counts: rows read of each partition, those that were set aside included, in the order of ``partitions``.
+
+        Raises:
+            IncompleteReadError: a group has other rows than it must have.
+        """
+        if len(counts) != len(self.partitions):
+            raise ValueError(f"{len(counts)} counts for {len(self.partitions)} partitions")
+        left = iter(counts)
+        for group in self.groups:
+            read = sum(islice(left, len(group.partitions)))
+            if group.rows is not None and read != group.rows:
+                raise IncompleteReadError(
+                    f"{group.origin} promised {group.rows} rows and its partitions gave {read}", hint="read it again"
+                )
+
+
 @dataclass(frozen=True)
 class Usage:
     """Calls to the platform's API: made by us in this run, and used of the allowance by everybody."""
@@ -209,6 +277,13 @@ class Stream(Protocol):
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""
 
+    def partitions(self, request: ReadRequest) -> PartitionedRead:
+        """What ``read`` would read, unread: prepared at the source, which keeps it until ``Source.discard``.
+
+        It is more than ``plan`` can tell, as some sources know their pieces only when they have made them. The
+        request's checkpoint is left aside.
+        """
+
     def can_resume(self, token: str) -> bool:
         """Whether a read that was broken off can still be taken up by a request with this token."""
 
@@ -224,6 +299,22 @@ class Source(Protocol):
 
     def stream(self, table: str) -> Stream:
         """The table of this name; raises UnknownNameError with the nearest names."""
+
+    def read(self, partition: Partition, reject: Callable[[RejectedRow], None] | None = None) -> RecordStream:
+        """The rows of one partition; complete, or an error.
+
+        Args:
+            partition: made by this source or, with the same connection, by another process.
+            reject: told of rows that do not fit the declared types; None makes them errors.
+
+        Raises:
+            ConfigurationError: it belongs to another org.
+            RequestRefusedError: the source keeps it no more.
+            IncompleteReadError: it holds other rows than it must have.
+        """
+
+    def discard(self, read: PartitionedRead) -> None:
+        """Remove what a partitioned read has made at the source; that failing is no failure."""
 
     @property
     def identity(self) -> str | None:

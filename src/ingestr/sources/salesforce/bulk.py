@@ -1,55 +1,34 @@
-"""Reads the rows of Bulk 2.0 query jobs: several pages in flight, each checked, and counted in sum."""
+"""The rows of complete Bulk 2.0 query jobs: a partition a page, several in flight, and counted in sum."""
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from urllib.parse import urlencode
 
-import httpx
 import pyarrow as pa
 
-from ingestr.core.clock import Clock
-from ingestr.errors import IncompleteReadError, RequestRefusedError, SourceError, SourceUnavailableError
-from ingestr.sources.base import RejectedRow
-from ingestr.sources.salesforce.body import check, gathered, is_large, open_text, text_of
-from ingestr.sources.salesforce.checks import Trail, address, encoding_of, locator, rows_of_header
+from ingestr.errors import IncompleteReadError, RequestRefusedError
+from ingestr.sources.base import ReadRequest
+from ingestr.sources.salesforce.checks import Trail, address
 from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_csv_in_parts
 from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.pages import GivenUpError, Pool, in_order, wait_for
-from ingestr.sources.salesforce.shapes import Answer, interpreting
-from ingestr.sources.salesforce.spool import RawPage, Spool
+from ingestr.sources.salesforce.page_reader import PageHead, PageReader
+from ingestr.sources.salesforce.pages import Pool, as_they_end, wait_for
+from ingestr.sources.salesforce.partitions import PagePartition, Scope
+from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.spool import RawPage
 
 log = logging.getLogger("ingestr.salesforce")
 
-_FETCHES = 4
 _RESULT_PAGES_SINCE = 58.0
 _DECODERS = max(2, min(os.cpu_count() or 1, 4))
-# Salesforce makes result files of up to 1 GB, and ends their transfer after 20 minutes.
-_LARGEST_BODY, _LONGEST_TRANSFER = 20 << 30, 2 * 3600.0
+# As many pages as 1 TB, the most that Salesforce makes in a day, has at a megabyte each.
+_MOST_PAGES = 1_000_000
 
-
-@dataclass(frozen=True)
-class PageReader:
-    """What becomes of the pages of one read.
-
-    Args:
-        schema: the columns and types wanted.
-        page_size: rows a page, where Salesforce lets us choose.
-        parallelism: pages in flight at once.
-        reject: told of rows that do not fit their types; None makes them errors.
-        spool: keeps pages until the load is committed, if it can be resumed.
-        private: large pages stay in memory too.
-    """
-
-    schema: pa.Schema
-    page_size: int
-    parallelism: int
-    reject: Callable[[RejectedRow], None] | None = None
-    spool: Spool | None = None
-    private: bool = False
+# Tells where the page after this one begins, or None after the last.
+Following = Callable[[PagePartition], str | None]
 
 
 class JobResults:
@@ -57,228 +36,159 @@ class JobResults:
 
     Args:
         client: the org.
-        clock: bounds how long a page may take.
         job: made with the API version of this run.
-        reader: what becomes of the pages.
+        scope: the object, its columns and types.
+        reader: reads a page.
+        request: how large pages are where Salesforce lets us choose, and how many are in flight at once.
+        promised: rows that the job holds; None where Salesforce does not tell.
     """
 
-    def __init__(self, client: SalesforceClient, clock: Clock, job: QueryJob, reader: PageReader) -> None:
+    def __init__(
+        self,
+        client: SalesforceClient,
+        job: QueryJob,
+        scope: Scope,
+        reader: PageReader,
+        request: ReadRequest,
+        promised: int | None,
+    ) -> None:
+        self.job = job
+        self.promised = promised
         self._client = client
-        self._clock = clock
-        self._job = job
+        self._scope = scope
         self._reader = reader
+        self._request = request
         self._doing = f"reading {job.object_name}"
 
-    def rows(self, promised: int | None) -> Iterator[pa.RecordBatch]:
-        """All rows, page by page, each page checked before it is used and the sum in the end.
+    def partitions(self) -> list[PagePartition]:
+        """All pages, unread: what it takes to read them elsewhere.
 
-        Args:
-            promised: rows that the job holds; None where Salesforce does not tell.
+        Where they can be found only by following locators, each costs a call for its headers.
+
+        Raises:
+            IncompleteReadError: the pages have no end.
+        """
+        found: list[PagePartition] = []
+        heads: dict[str, PageHead] = {}
+        trail = Trail(self._doing)
+
+        def following(page: PagePartition) -> str | None:
+            head = heads[page.path] = self._reader.head(page)
+            trail.pass_page(1 if head.rows is None else head.rows)
+            return head.locator
+
+        try:
+            for page in self._pages(self.job.workers.pool("bulk-list", 1), following):
+                trail.go_on()
+                found.append(page)
+                if len(found) > _MOST_PAGES:
+                    raise IncompleteReadError(f"{self._doing}: Bulk job {self.job.id} has more pages than it can have")
+        finally:
+            self.job.workers.end()
+        return [replace(page, rows=heads[page.path].rows) if page.path in heads else page for page in found]
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """All rows, a page as soon as it is here; each is checked before it is used, and the sum in the end.
 
         Raises:
             IncompleteReadError: a page stays broken, the sum is not what the job promised, or the pages have no end.
         """
-        reader, stopping, workers = self._reader, self._job.stopping, self._job.workers
-        read = 0
+        stopping, workers, parallelism = self.job.stopping, self.job.workers, self._request.parallelism
+        read, promised = 0, self.promised
         try:
-            fetchers = workers.pool("bulk-page", reader.parallelism)
+            fetchers = workers.pool("bulk-page", parallelism)
             decoders = workers.pool("bulk-decode", _DECODERS)
-            pages = in_order(self._started_pages(fetchers, workers.pool("bulk-list", 1)), reader.parallelism, stopping)
-            decoding = (decoders.submit(self._decoded, page) for page in pages)
+            pages = as_they_end(self._downloads(fetchers, workers.pool("bulk-list", 1)), parallelism, stopping)
+            decoding = (decoders.submit(self._reader.decoded, *page) for page in pages)
             # Compressed pages wait for a decoder; decoded ones are ten times as large, and few.
             trail = Trail(self._doing)
-            for parts in in_order(decoding, _DECODERS, stopping):
+            for parts in as_they_end(decoding, _DECODERS, stopping):
                 trail.go_on()
                 before = read
                 for part in parts:
                     read += part.rows
                     if promised is not None and read > promised:
-                        raise self._not_as_promised(promised, read)
-                    for row in part.rejected:
-                        if reader.reject is not None:
-                            reader.reject(row)
-                    yield from part.table.to_batches()
+                        raise self._not_as_promised(read)
+                    yield from self._reader.accepted(part)
                 trail.pass_page(read - before)
         finally:
-            self._job.stop()
+            self.job.stop()
         if promised is None:
-            log.debug("%s: Bulk job %s told no number of rows; each page did for itself", self._doing, self._job.id)
+            log.debug("%s: Bulk job %s told no number of rows; each page did for itself", self._doing, self.job.id)
         elif read != promised:
-            raise self._not_as_promised(promised, read)
+            raise self._not_as_promised(read)
 
-    def _not_as_promised(self, promised: int, read: int) -> IncompleteReadError:
+    def _not_as_promised(self, read: int) -> IncompleteReadError:
         return IncompleteReadError(
-            f"{self._doing}: Bulk job {self._job.id} promised {promised} rows and gave {read}",
+            f"{self._doing}: Bulk job {self.job.id} promised {self.promised} rows and gave {read}",
             hint="run again; nothing was written",
         )
 
-    def _started_pages(self, pool: Pool, lister: Pool) -> Iterator[Future[RawPage]]:
+    def _downloads(self, fetchers: Pool, lister: Pool) -> Iterator[Future[tuple[PagePartition, RawPage]]]:
+        """The locator of the next page stands in a page's headers: its download starts while the body still flows."""
+        told: dict[str, Future[str | None]] = {}
+
+        def following(page: PagePartition) -> str | None:
+            return wait_for(told[page.path], self.job.stopping)
+
+        def fetched(page: PagePartition) -> tuple[PagePartition, RawPage]:
+            return page, self._reader.fetch(page, told[page.path])
+
+        for page in self._pages(lister, following):
+            told[page.path] = Future()
+            yield fetchers.submit(fetched, page)
+
+    def _pages(self, lister: Pool, following: Following) -> Iterator[PagePartition]:
         if float(self._client.version) >= _RESULT_PAGES_SINCE:
             try:
-                urls = self._result_pages(lister)
-                first = next(urls, None)
+                pages = self._result_pages(lister)
+                first = next(pages, None)
             except RequestRefusedError as error:
                 log.debug("no parallel result pages (%s): following locators", error.code)
             else:
                 if first is not None:
-                    yield pool.submit(self._page, first, None)
-                    for url in urls:
-                        yield pool.submit(self._page, url, None)
+                    yield first
+                    yield from pages
                     return
-        yield from self._locator_pages(pool)
+        yield from self._locator_pages(following)
 
-    def _result_pages(self, lister: Pool) -> Iterator[str]:
-        """Addresses of the pages, a few to a listing; the next listing is under way while these are used."""
-        doing = f"listing result pages of Bulk job {self._job.id}"
+    def _result_pages(self, lister: Pool) -> Iterator[PagePartition]:
+        """The pages, a few to a listing; the next listing is under way while these are used."""
+        doing = f"listing result pages of Bulk job {self.job.id}"
         listings, pages = Trail(doing), Trail(doing)
-        url = f"{self._job.path}/resultPages"
+        url = f"{self.job.path}/resultPages"
         asked: Future[Answer] | None = lister.submit(self._client.get_json, url, doing)
         listings.follow(url)
         while asked is not None:
-            listing = wait_for(asked, self._job.stopping)
+            listing = wait_for(asked, self.job.stopping)
             # Salesforce's documents spell the field both ways.
-            following = listing.get("nextRecordsUrl") or listing.get("nextRecordUrl")
+            next_url = listing.get("nextRecordsUrl") or listing.get("nextRecordUrl")
             found = listing.answers("resultPages") if listing.get("resultPages") else []
             asked = None
-            if following and not listing.get("done", False):
-                following = address(following, doing)
-                listings.follow(following)
+            if next_url and not listing.get("done", False):
+                next_url = address(next_url, doing)
+                listings.follow(next_url)
                 listings.pass_page(len(found))
                 listings.go_on()
-                asked = lister.submit(self._client.get_json, following, doing)
+                asked = lister.submit(self._client.get_json, next_url, doing)
             elif listing.get("done") is False:
                 raise IncompleteReadError(f"{doing}: it says that more pages follow, and not where")
             for page in found:
                 url = address(page["resultUrl"], doing)
                 pages.follow(url)
-                yield url
+                yield self._partition(url)
 
-    def _locator_pages(self, pool: Pool) -> Iterator[Future[RawPage]]:
-        """The locator of the next page stands in a page's headers: its download starts while the body still flows."""
-        following: str | None = None
+    def _locator_pages(self, following: Following) -> Iterator[PagePartition]:
+        locator: str | None = None
         trail = Trail(self._doing)
         while True:
-            query = {"maxRecords": str(self._reader.page_size)} | ({"locator": following} if following else {})
-            told: Future[str | None] = Future()
-            yield pool.submit(self._page, f"{self._job.path}/results?{urlencode(query)}", told)
-            following = wait_for(told, self._job.stopping)
-            if not following:
+            query = {"maxRecords": str(self._request.page_size)} | ({"locator": locator} if locator else {})
+            page = self._partition(f"{self.job.path}/results?{urlencode(query)}")
+            yield page
+            locator = following(page)
+            if not locator:
                 return
-            trail.follow(following)
+            trail.follow(locator)
 
-    def _page(self, url: str, told: Future[str | None] | None) -> RawPage:
-        """One page as it came, from the spool or from Salesforce; ``told`` learns where the next one begins."""
-        try:
-            return self._spooled(url, told) or self._fetch(url, told)
-        except BaseException as error:
-            if told is not None and not told.done():
-                told.set_exception(error)
-            raise
-
-    def _decoded(self, page: RawPage) -> Iterable[Decoded]:
-        """The page's rows; a page that is not what its headers promised is fetched again, alone."""
-        for attempt in range(1, _FETCHES + 1):
-            try:
-                return self._decode(page)
-            except IncompleteReadError as error:
-                if attempt == _FETCHES:
-                    raise
-                log.warning("%s; fetching the page again", error)
-            if self._reader.spool is not None:
-                self._reader.spool.forget(page.url)
-            page = self._fetch(page.url, None)
-        raise AssertionError("the loop returns or raises")
-
-    def _spooled(self, url: str, told: Future[str | None] | None) -> RawPage | None:
-        page = self._reader.spool.find(url) if self._reader.spool is not None else None
-        if page is not None:
-            log.debug("a page of %s is here already", self._job.object_name)
-            if told is not None:
-                told.set_result(page.locator)
-        return page
-
-    def _decode(self, page: RawPage) -> Iterable[Decoded]:
-        if is_large(page):
-            # Its rows are used before the last of them is seen: what can be told beforehand is.
-            check(page)
-            return self._parts(page)
-        with interpreting(self._doing):
-            decoded = decode_csv(text_of(page), self._reader.schema, collect=self._reader.reject is not None)
-        self._check_rows(page, decoded.rows)
-        return (decoded,)
-
-    def _parts(self, page: RawPage) -> Iterator[Decoded]:
-        """The rows of a large page, decoded when they are wanted."""
-        reader, rows = self._reader, 0
-        parts = decode_csv_in_parts(lambda: open_text(page), reader.schema, collect=reader.reject is not None)
-        try:
-            with interpreting(self._doing):
-                for part in parts:
-                    rows += part.rows
-                    yield part
-            self._check_rows(page, rows)
-        except IncompleteReadError:
-            if reader.spool is not None:
-                reader.spool.forget(page.url)
-            raise
-
-    def _check_rows(self, page: RawPage, rows: int) -> None:
-        if page.rows is not None and rows != page.rows:
-            what = f"a page of {self._job.object_name} has {rows} rows"
-            raise IncompleteReadError(f"{what} where its header says {page.rows}")
-
-    def _fetch(self, url: str, told: Future[str | None] | None) -> RawPage:
-        """Download one page whole, and keep it; a download that breaks off is started again."""
-        spool = self._reader.spool
-        for attempt in range(1, _FETCHES + 1):
-            try:
-                page = self._download(url, told)
-            except httpx.TransportError as error:
-                if self._job.stopping.is_set():
-                    raise GivenUpError from None
-                if attempt == _FETCHES:
-                    raise SourceUnavailableError(
-                        f"{self._doing}: a page of results breaks off: {error}",
-                        hint="Salesforce or the network is unwell; run again later",
-                    ) from None  # The text of the cause may repeat what the server sent.
-                log.warning("a page of results broke off (%s); fetching it again", error or type(error).__name__)
-            else:
-                if spool is None:
-                    return page
-                spool.keep(page)
-                # A large page need not lie on the disk twice.
-                return page if isinstance(page.body, bytes) else spool.find(url) or page
-        raise AssertionError("the loop returns or raises")
-
-    def _download(self, url: str, told: Future[str | None] | None) -> RawPage:
-        if self._job.stopping.is_set():
-            raise GivenUpError
-        spool = self._reader.spool
-        response = self._client.stream(url, self._doing)
-        try:
-            following = locator(response.headers.get("Sforce-Locator", ""), self._doing)
-            rows = rows_of_header(response.headers.get("Sforce-NumberOfRecords", ""))
-            encoding = encoding_of(response.headers.get("Content-Encoding", ""), self._doing)
-            if told is not None and not told.done():
-                told.set_result(following)
-            # A large page lies in a file, best beside the others.
-            folder = spool.folder if spool is not None and spool.prepare() else None
-            chunks = self._bounded(response.iter_raw())
-            body = b"".join(chunks) if self._reader.private else gathered(chunks, folder)
-        finally:
-            response.close()
-        return RawPage(url, body, encoding, rows, following)
-
-    def _bounded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same until nobody wants them; a body without an end is left at some point."""
-        size, until = 0, self._clock.monotonic() + _LONGEST_TRANSFER
-        for chunk in chunks:
-            if self._job.stopping.is_set():
-                raise GivenUpError
-            size += len(chunk)
-            if size > _LARGEST_BODY or self._clock.monotonic() > until:
-                raise SourceError(
-                    f"{self._doing}: a page of results does not end: {size:,} bytes have come of it",
-                    hint="does a proxy on the way repeat what Salesforce sends? run again later",
-                )
-            yield chunk
+    def _partition(self, path: str) -> PagePartition:
+        return PagePartition(self._scope, self.job.id, path)

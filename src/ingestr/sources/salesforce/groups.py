@@ -36,17 +36,24 @@ class FieldGroups:
         fields: all that are wanted.
         shared: what every group holds once there are several: the Id, and the system timestamp where there is one.
         fits: whether the query for some fields fits a URL.
+        known: the groups of fields that are not shared, where another read of the same has learned them.
 
     Raises:
         SourceError: the fields are too many for one query, and there is no Id to put groups together by.
     """
 
-    def __init__(self, fields: Sequence[str], shared: Sequence[str], fits: Callable[[Sequence[str]], bool]) -> None:
+    def __init__(
+        self,
+        fields: Sequence[str],
+        shared: Sequence[str],
+        fits: Callable[[Sequence[str]], bool],
+        known: Sequence[Sequence[str]] = (),
+    ) -> None:
         self._fields = tuple(fields)
         self._shared = tuple(shared)
         self._fits = fits
-        self._own: list[list[str]] = []
-        if not fits(self._fields):
+        self._own = [list(group) for group in known]
+        if not self._own and not fits(self._fields):
             self._check_joinable("the field list is too long for one URL")
             self._own = self._fitting([name for name in self._fields if name not in self._shared])
 
@@ -57,6 +64,11 @@ class FieldGroups:
         if not self._own and place == 0:
             return self._fields
         return (*self._shared, *self._own[place])
+
+    @property
+    def known(self) -> tuple[tuple[str, ...], ...]:
+        """What was learned: the groups of fields that are not shared; none while all go together."""
+        return tuple(tuple(group) for group in self._own)
 
     def split(self, place: int, error: IngestrError) -> None:
         """Make what Salesforce refused at this place smaller.

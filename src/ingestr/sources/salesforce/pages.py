@@ -1,10 +1,9 @@
-"""Several downloads at once, handed on in order, never more of them in memory than asked for, and ended in time."""
+"""Several downloads at once, handed on as they end, never more of them in memory than asked for, and ended in time."""
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 from threading import Event
 from typing import Any, TypeVar
@@ -22,21 +21,31 @@ class GivenUpError(Exception):
     """Nobody wants the rows any more."""
 
 
-def in_order(started: Iterable[Future[T]], ahead: int, stopping: Event) -> Iterator[T]:
-    """Results in the order of the futures, with up to ``ahead`` of them running or waiting.
+def as_they_end(started: Iterable[Future[T]], ahead: int, stopping: Event) -> Iterator[T]:
+    """Results as soon as they are there, whatever their order, with up to ``ahead`` of them running or waiting.
 
     Args:
         started: starts one piece of work whenever it is asked for the next future.
         ahead: at least 1.
         stopping: set by whoever gives up while this waits.
     """
-    waiting: deque[Future[T]] = deque()
+    waiting: set[Future[T]] = set()
     for future in started:
-        waiting.append(future)
+        waiting.add(future)
         if len(waiting) >= ahead:
-            yield wait_for(waiting.popleft(), stopping)
+            yield _first_of(waiting, stopping)
     while waiting:
-        yield wait_for(waiting.popleft(), stopping)
+        yield _first_of(waiting, stopping)
+
+
+def _first_of(waiting: set[Future[T]], stopping: Event) -> T:
+    """Take the first future that has ended, and give its result, as ``wait_for`` does."""
+    while not (done := wait(waiting, _LOOK_EVERY, FIRST_COMPLETED).done):
+        if stopping.is_set():
+            raise GivenUpError
+    future = done.pop()
+    waiting.remove(future)
+    return wait_for(future, stopping)
 
 
 def wait_for(future: Future[T], stopping: Event) -> T:

@@ -4,20 +4,10 @@ Ids are numbers of base 62 behind the object's prefix, compared by case; the end
 parts together match what the whole matched.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-
-import pyarrow as pa
+from dataclasses import dataclass
 
 from ingestr.errors import IngestrError, JobFailedError, RequestRefusedError
-from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce.answers import NUMERIC_OVERFLOW
-from ingestr.sources.salesforce.checks import id_in
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.rest import RestQuery
-
-log = logging.getLogger("ingestr.salesforce")
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
@@ -42,13 +32,6 @@ def _is_overflow(error: IngestrError) -> bool:
     return NUMERIC_OVERFLOW in str(error)
 
 
-def smaller(error: IngestrError) -> IngestrError:
-    """The same error, so that the range is cut: one of few enough rows goes by REST, which reads what Bulk refuses."""
-    if is_too_large(error):
-        return error
-    return RequestRefusedError(str(error), code=_TOO_LARGE[1], status=400, hint=error.hint)
-
-
 @dataclass(frozen=True)
 class IdRange:
     """Ids as numbers, ``low`` included and ``high`` not; an open end matches whatever lies beyond."""
@@ -63,6 +46,15 @@ class IdRange:
         low = () if self.open_low else (f"Id >= '{to_id(self.low)}'",)
         high = () if self.open_high else (f"Id < '{to_id(self.high)}'",)
         return low + high
+
+    @property
+    def only_id(self) -> str | None:
+        """The Id of 18 characters, if the range is that of a single row."""
+        return with_checksum(to_id(self.low)) if self.high - self.low <= 1 else None
+
+    def is_worth_cutting(self, error: IngestrError) -> bool:
+        """Whether smaller ranges may be served; a row that Salesforce cannot write is looked for to the end."""
+        return self.high - self.low > _LEAST_WIDTH or _is_overflow(error)
 
     def halves(self) -> "tuple[IdRange, IdRange]":
         """Two ranges that together match what this one does."""
@@ -95,48 +87,3 @@ def with_checksum(row_id: str) -> str:
     groups = [row_id[start : start + 5] for start in range(0, _LENGTH, 5)]
     places = [sum(1 << i for i, character in enumerate(group) if character.isupper()) for group in groups]
     return row_id + "".join(_CHECKSUM[place] for place in places)
-
-
-def find_bounds(client: SalesforceClient, query: RestQuery) -> IdRange | None:
-    """The range of all Ids that the object has; None where it has no rows."""
-    ends = []
-    for order in ("Id", "Id DESC"):
-        one = replace(query, where=(), order_by=order, limit=1)
-        page = client.get_json(
-            client.path(query.resource), f"finding the Ids of {query.object_name}", {"q": one.soql(["Id"])}
-        )
-        ends += [to_number(id_in(record)) for record in page.answers("records")[:1]]
-    return IdRange(min(ends), max(ends) + 1) if ends else None
-
-
-def read_in_ranges(
-    query: RestQuery,
-    everything: IdRange,
-    read: Callable[[RestQuery], Iterator[pa.RecordBatch]],
-    reject: Callable[[RejectedRow], None] | None,
-) -> Iterator[pa.RecordBatch]:
-    """All rows of a query, range by range, each cut again while Salesforce cannot serve it.
-
-    Args:
-        query: what could not be served whole.
-        everything: the object's Ids.
-        read: reads a query; gives rows only once it knows that Salesforce can serve them.
-        reject: told of a row that cannot be served even alone; None makes it an error.
-    """
-    waiting = list(reversed(everything.halves()))
-    while waiting:
-        part = waiting.pop()
-        narrowed = replace(query, where=(*query.where, *part.conditions()))
-        try:
-            yield from read(narrowed)
-        except IngestrError as error:
-            width = part.high - part.low
-            if not is_too_large(error) or (width <= _LEAST_WIDTH and not _is_overflow(error)):
-                raise
-            if width > 1:
-                log.info("%s: cutting %s in two by Id", error, " and ".join(part.conditions()) or "everything")
-                waiting += reversed(part.halves())
-            elif reject is None:
-                raise
-            else:
-                reject(RejectedRow(with_checksum(to_id(part.low)), None, None, str(error)))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,55 +15,18 @@ from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
 from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
 from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP
+from ingestr.sources.salesforce.partitions import LARGEST_REST_PAGE, RestQuery
+from ingestr.sources.salesforce.ranges import IdRange, to_number
 from ingestr.sources.salesforce.shapes import Answer, interpreting, unexpected
 
 log = logging.getLogger("ingestr.salesforce")
 
 # Salesforce's bounds of a REST page, and how many Ids keep a query of a page's other fields short.
-_LEAST_PAGE, _LARGEST_PAGE = 200, 2_000
+_LEAST_PAGE, _LARGEST_PAGE = 200, LARGEST_REST_PAGE
 _IDS_PER_QUERY = 200
 _REREADS = 3
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class RestQuery:
-    """Rows of one object.
-
-    Args:
-        object_name: of which object.
-        fields: which fields.
-        where: conditions that all hold.
-        order_by: a field, or None.
-        limit: at most this many rows, or None.
-        include_deleted: deleted and archived rows too.
-        page_size: rows a page, as far as Salesforce lets us choose.
-        shared: what joins the rows again where the fields have to be asked for in groups: the Id, and the system
-            timestamp, of those the object has.
-    """
-
-    object_name: str
-    fields: tuple[str, ...]
-    where: tuple[str, ...] = ()
-    order_by: str | None = None
-    limit: int | None = None
-    include_deleted: bool = False
-    page_size: int = _LARGEST_PAGE
-    shared: tuple[str, ...] = ()
-
-    @property
-    def resource(self) -> str:
-        """``query``, or ``queryAll`` which also gives deleted and archived rows."""
-        return "queryAll" if self.include_deleted else "query"
-
-    def after(self, row_id: str) -> "RestQuery":
-        """The same query for the rows that follow this Id."""
-        return replace(self, where=(*self.where, f"Id > {soql.string_literal(row_id)}"))
-
-    def soql(self, fields: Sequence[str]) -> str:
-        """The query for some of the fields."""
-        return soql.select(self.object_name, fields, where=self.where, order_by=self.order_by, limit=self.limit)
 
 
 class RestRead:
@@ -175,18 +138,22 @@ def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str])
     return rows_in(answer, "totalSize")
 
 
-def read_by_id(
-    client: SalesforceClient,
-    query: RestQuery,
-    ids: Sequence[str],
-    schema: pa.Schema,
-    reject: Callable[[RejectedRow], None] | None,
-) -> Iterator[pa.RecordBatch]:
-    """The rows of these Ids that still exist."""
-    groups = group_fields(client, query)
+def queries_by_id(query: RestQuery, ids: Sequence[str]) -> Iterator[RestQuery]:
+    """Queries for the rows of these Ids that still exist."""
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
-        yield from RestRead(client, some, groups).batches(schema, reject)
+        yield replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
+
+
+def find_bounds(client: SalesforceClient, query: RestQuery) -> IdRange | None:
+    """The range of all Ids that the object has; None where it has no rows."""
+    ends = []
+    for order in ("Id", "Id DESC"):
+        one = replace(query, where=(), ids=None, order_by=order, limit=1)
+        page = client.get_json(
+            client.path(query.resource), f"finding the Ids of {query.object_name}", {"q": one.soql(["Id"])}
+        )
+        ends += [to_number(id_in(record)) for record in page.answers("records")[:1]]
+    return IdRange(min(ends), max(ends) + 1) if ends else None
 
 
 def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:
@@ -194,13 +161,18 @@ def fits_one_url(client: SalesforceClient, query: RestQuery) -> bool:
     return _fits(client, query, query.fields)
 
 
-def group_fields(client: SalesforceClient, query: RestQuery) -> FieldGroups:
+def group_fields(client: SalesforceClient, query: RestQuery, known: Sequence[Sequence[str]] = ()) -> FieldGroups:
     """The query's fields in groups that fit a URL each.
+
+    Args:
+        client: the org.
+        query: whose fields.
+        known: groups that another machine has learned.
 
     Raises:
         SourceError: there is no Id to put several groups together by.
     """
-    return FieldGroups(query.fields, query.shared, lambda fields: _fits(client, query, fields))
+    return FieldGroups(query.fields, query.shared, lambda fields: _fits(client, query, fields), known)
 
 
 def _fits(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """The Salesforce source: puts login, describe and reading together."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
-from ingestr.sources.base import ReadPlan, ReadRequest, Usage
+from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, Usage
 from ingestr.sources.salesforce import soql
 from ingestr.sources.salesforce.auth import SOAP_LOGIN_ENDS
 from ingestr.sources.salesforce.client import SalesforceClient
@@ -25,8 +26,9 @@ from ingestr.sources.salesforce.deletes import deleted_ids
 from ingestr.sources.salesforce.describe import ObjectDescribe, resolve_table
 from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
-from ingestr.sources.salesforce.reading import ObjectRead
-from ingestr.sources.salesforce.rest import RestQuery, count_rows
+from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition, RestQuery, Scope
+from ingestr.sources.salesforce.reading import ObjectRead, read_partition
+from ingestr.sources.salesforce.rest import count_rows
 from ingestr.sources.salesforce.resume_token import ResumeToken
 from ingestr.sources.salesforce.spool import Spool
 
@@ -55,6 +57,23 @@ class SalesforceSource:
             named = _merged_where_it_can(describe)
         return SalesforceStream(self._client, self._clock, named, describe)
 
+    def read(self, partition: Partition, reject: Callable[[RejectedRow], None] | None = None) -> RecordStream:
+        """The rows of a partition of this org, which another process may have made."""
+        ours = _ours(partition)
+        planned, here = ours.scope.org, self._client.org_id()
+        if planned is not None and here is not None and planned != here:
+            raise ConfigurationError(
+                f"{ours.origin} is one of the org {planned}, and this login is for the org {here}",
+                hint="read it with the source URI with which it was planned",
+            )
+        return read_partition(self._client, self._clock, ours, reject)
+
+    def discard(self, read: PartitionedRead) -> None:
+        """Delete the jobs of a read that is over; that failing is no failure."""
+        pages = [each for each in map(_ours, read.partitions) if isinstance(each, PagePartition)]
+        for job_id, object_name in sorted({(page.job_id, page.scope.object_name) for page in pages}):
+            QueryJob(self._client, self._clock, job_id, object_name).delete()
+
     @property
     def identity(self) -> str | None:
         """The org's id, where the login or the org itself tells it."""
@@ -73,6 +92,12 @@ class SalesforceSource:
     def close(self) -> None:
         """Release connections."""
         self._client.close()
+
+
+def _ours(partition: Partition) -> PagePartition | QueryPartition:
+    if not isinstance(partition, PagePartition | QueryPartition):
+        raise TypeError(f"no partition of Salesforce: {type(partition).__name__}")
+    return partition
 
 
 def _merged_where_it_can(describe: ObjectDescribe) -> NamedTable | None:
@@ -225,20 +250,19 @@ class SalesforceStream:
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""
-        one = self._object_read(request)
-        if request.keys is not None:
-            return one.by_id()
-        token = request.checkpoint.token if request.checkpoint is not None else None
-        resumed = ResumeToken.parse(token) if token is not None else None
-        return one.resumed(resumed) if resumed is not None else one.fresh()
+        return self._object_read(request).rows()
 
-    def _object_read(self, request: ReadRequest) -> ObjectRead:
+    def partitions(self, request: ReadRequest) -> PartitionedRead:
+        """Choose the API as ``read`` does, run the job that it takes, and find its pages; no row is read."""
+        return self._object_read(replace(request, checkpoint=None), self._client.org_id()).partitions()
+
+    def _object_read(self, request: ReadRequest, org: str | None = None) -> ObjectRead:
         types = {column.name: column.type for column in self.schema.columns}
         columns = [
             Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
         ]
-        schema = TableSchema(tuple(columns))
-        return ObjectRead(self._client, self._clock, self._query(request), request, schema, self._remember)
+        scope = Scope(self.source_object, TableSchema(tuple(columns)), org, request.private)
+        return ObjectRead(self._client, self._clock, scope, self._query(request), request, self._remember)
 
     def _query(self, request: ReadRequest) -> RestQuery:
         key = self._describe.find(request.window.field) if request.window else None
