@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 from hypothesis import given
@@ -49,6 +49,19 @@ def test_an_error_comes_as_it_was() -> None:
     failed.set_exception(ValueError("broken"))
     with pytest.raises(ValueError, match="broken"):
         list(as_they_end([failed], 1, Event()))
+
+
+def test_what_is_under_way_ends_before_an_error() -> None:
+    """A page that is nearly here when another fails is worth keeping: it may end first."""
+    failed: Future[int] = Future()
+    failed.set_exception(ValueError("broken"))
+    slow: Future[int] = Future()
+    timer = Timer(0.05, slow.set_result, [1])
+    timer.start()
+    with pytest.raises(ValueError, match="broken"):
+        list(as_they_end([slow, failed], 2, Event()))
+    assert slow.done()
+    timer.join()
 
 
 @pytest.mark.parametrize("done", [True, False])

@@ -13,6 +13,8 @@ log = logging.getLogger("ingestr.salesforce")
 T = TypeVar("T")
 
 _LOOK_EVERY = 0.25
+# Seconds that pieces under way get when another has failed.
+_LAST_CHANCE = 10.0
 # A thread that is just connecting cannot be woken: it ends by itself, some seconds later.
 _LONGEST_END = 5.0
 
@@ -23,6 +25,9 @@ class GivenUpError(Exception):
 
 def as_they_end(started: Iterable[Future[T]], ahead: int, stopping: Event) -> Iterator[T]:
     """Results as soon as they are there, whatever their order, with up to ``ahead`` of them running or waiting.
+
+    When one fails, those that are under way may end first, for a while: a page that is nearly here is worth keeping for
+    the next run.
 
     Args:
         started: starts one piece of work whenever it is asked for the next future.
@@ -38,6 +43,12 @@ def as_they_end(started: Iterable[Future[T]], ahead: int, stopping: Event) -> It
         yield _first_of(waiting, stopping)
 
 
+def _let_end(waiting: set[Future[T]], stopping: Event) -> None:
+    until = time.monotonic() + _LAST_CHANCE
+    while not stopping.is_set() and time.monotonic() < until and wait(waiting, _LOOK_EVERY).not_done:
+        pass
+
+
 def _first_of(waiting: set[Future[T]], stopping: Event) -> T:
     """Take the first future that has ended, and give its result, as ``wait_for`` does."""
     while not (done := wait(waiting, _LOOK_EVERY, FIRST_COMPLETED).done):
@@ -45,7 +56,11 @@ def _first_of(waiting: set[Future[T]], stopping: Event) -> T:
             raise GivenUpError
     future = done.pop()
     waiting.remove(future)
-    return wait_for(future, stopping)
+    try:
+        return wait_for(future, stopping)
+    except Exception:
+        _let_end(waiting, stopping)
+        raise
 
 
 def wait_for(future: Future[T], stopping: Event) -> T:
