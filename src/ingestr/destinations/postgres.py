@@ -50,11 +50,16 @@ _SETTINGS = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "default_tablespace": "",
+    # The server knows nothing yet of rows just staged, and would sort both tables, whole rows, to join them: it is faster
+    # to hash the smaller one.
+    "enable_mergejoin": "off",
     # Rows that a policy hides would look as if they were not there: an error instead.
     "row_security": "off",
 }
 # How long to wait for a lock, another run's included, where the URI or the role says nothing else.
 _PATIENCE = "10min"
+# Kilobytes for each hash or sort, where the role has less: those of some ten thousand rows.
+_WORK_MEMORY = 65_536
 # Other runs are kept from making or removing tables of ours at the same time.
 _LEDGER = "ingestr"
 
@@ -119,9 +124,11 @@ class PostgresDestination:
         statement = SQL(
             "SELECT pg_catalog.set_config(s.name, v.value, false) FROM (VALUES {}) AS v (name, value) "
             "JOIN pg_catalog.pg_settings s ON s.name = v.name UNION ALL SELECT "
-            "pg_catalog.set_config('lock_timeout', {}, false) WHERE pg_catalog.current_setting('lock_timeout') = '0'"
+            "pg_catalog.set_config('lock_timeout', {}, false) WHERE pg_catalog.current_setting('lock_timeout') = '0' "
+            "UNION ALL SELECT pg_catalog.set_config(name, {}, false) FROM pg_catalog.pg_settings "
+            "WHERE name = 'work_mem' AND setting::int < {}"
         )
-        return statement.format(values, _PATIENCE).as_string(self._open)
+        return statement.format(values, _PATIENCE, str(_WORK_MEMORY), _WORK_MEMORY).as_string(self._open)
 
     def _check_server(self) -> None:
         info = self._open.info
