@@ -50,8 +50,8 @@ _SETTINGS = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "default_tablespace": "",
-    # The server knows nothing yet of rows just staged, and would sort both tables, whole rows, to join them: to hash the
-    # smaller one is faster.
+    # The server knows nothing yet of rows just staged, and would sort whole rows of both tables to join them: to hash
+    # the smaller one is faster.
     "enable_mergejoin": "off",
     # Rows that a policy hides would look as if they were not there: an error instead.
     "row_security": "off",
