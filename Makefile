@@ -6,7 +6,7 @@ PYTEST := -n auto --dist worksteal --durations 15
 EXAMPLES ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check lint types unit build bench bench-all bench-plots lock clean
+.PHONY: help demo test test-slow test-postgres check lint types unit build bench bench-all bench-plots lock clean
 
 help:  ## Say what there is.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +24,9 @@ test: check  ## Environment, lint, types and tests.
 
 test-slow: $(READY)  ## The tests that take minutes, and the random ones at full length.
 	TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -m "slow or thorough" $(PYTEST)
+
+test-postgres: $(READY)  ## The tests of PostgreSQL on another server: POSTGRES names the folder of its programs.
+	TEST_POSTGRES=$(POSTGRES) $(BIN)/pytest -k "PostgreSQL or postgres" -m "not slow" $(PYTEST)
 
 check: lint types unit
 

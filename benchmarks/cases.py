@@ -14,7 +14,8 @@ from typing import Any
 
 from clients import environment
 from measure import Cost, Org, count_rows, run
-from ways import WAYS, Command, available, command, old_program, ours, own_program
+from servers import Server, newest, running
+from ways import WAYS, Command, available, command, old_program, ours, own_programs, pushed
 
 CHANGES, DELETES = 10_000, 1_000
 # Small pages: what several in flight can save is waiting, and with large ones two cores have more to do than to wait.
@@ -66,6 +67,14 @@ CASES = {
         "Changes merged into {rows} accounts, 56 fields", "Account", "account", 56,
         sizes=(1_000_000,), more_sizes=(5_000_000,), ways=("ours",), reference=FULL,
     ),
+    "postgres": Case(
+        "Full load of {rows} leads into PostgreSQL, 54 fields",
+        sizes=(1_000_000,), ways=("postgres", "adbc"), reference="adbc",
+    ),
+    "postgres-merge": Case(
+        "Changes merged into {rows} accounts in PostgreSQL, 56 fields", "Account", "account", 56,
+        sizes=(1_000_000,), ways=("postgres",), reference=FULL,
+    ),
     "network": Case(
         f"{LATENCY * 1000:.0f} ms of latency, {BYTES_PER_SECOND // 1_000_000} MB/s a connection: {{rows}} leads "
         f"in pages of {NETWORK_PAGE_ROWS:,}",
@@ -109,7 +118,8 @@ def measure(name: str, rows: int, repeat: int, wanted: Sequence[str]) -> Measure
         return turns.measured
     with Org(case.object_name, rows) as org:
         org.ask("settings", page_rows=case.page_rows)
-        {"merge": _merge, "network": _network}.get(name, _load)(turns, org)
+        special = {"merge": _merge, "network": _network, "postgres": _push, "postgres-merge": _merge_in_postgres}
+        special.get(name, _load)(turns, org)
     return turns.measured
 
 
@@ -145,6 +155,45 @@ def _merge(turns: Turns, org: Org) -> None:
             turns.keep(MERGE, turn, org.measured(load.words, load.environment, folder))
 
 
+def _push(turns: Turns, org: Org) -> None:
+    """Both ways load the whole object into a new PostgreSQL database; CPU is the client's alone."""
+    with running(newest()) as server, _folder() as folder:
+        for turn in range(turns.repeat + 1):
+            for way in turns.ways:
+                uri = _new_database(server)
+                load = ours(org, turns.case.table, uri=uri) if way == "postgres" else pushed(org, turns.case.table, uri)
+                turns.keep(way, turn, org.measured(load.words, load.environment, folder))
+                _check_postgres(turns, org, server)
+
+
+def _merge_in_postgres(turns: Turns, org: Org) -> None:
+    """The same as into DuckDB: a full load, runs with nothing new, and runs with changes."""
+    with running(newest()) as server, _folder() as folder:
+        for turn in range(turns.repeat + 1):
+            load = ours(org, turns.case.table, uri=_new_database(server))
+            turns.keep(FULL, turn, org.measured(load.words, load.environment, folder))
+        _check_postgres(turns, org, server)
+        for turn in range(turns.repeat + 1):
+            turns.keep(UNCHANGED, turn, org.measured(load.words, load.environment, folder))
+        for turn in range(turns.repeat + 1):
+            org.ask("change", name=turns.case.object_name, updates=CHANGES, deletes=DELETES)
+            turns.keep(MERGE, turn, org.measured(load.words, load.environment, folder))
+
+
+def _new_database(server: Server) -> str:
+    with server.connect() as connection:
+        connection.execute("DROP DATABASE IF EXISTS data WITH (FORCE)")
+        connection.execute("CREATE DATABASE data")
+    return server.uri("data")
+
+
+def _check_postgres(turns: Turns, org: Org, server: Server) -> None:
+    with server.connect("data") as connection:
+        found = connection.execute("SELECT count(*) FROM public.t").fetchone()
+    if found is None or found[0] < org.ask("count", name=turns.case.object_name):
+        sys.exit(f"too few rows were loaded: {found}")
+
+
 def _network(turns: Turns, org: Org) -> None:
     """One page at a time against eight, after a turn without a network in between that prepares the pages."""
     case = turns.case
@@ -160,7 +209,7 @@ def _network(turns: Turns, org: Org) -> None:
 
 def _ask_for_help(turns: Turns) -> None:
     """The command says what it can do."""
-    programs = {"ours": (own_program(), environment())}
+    programs = {"ours": (f"{own_programs()}/ingestr", environment())}
     if "old" in turns.ways:
         programs["old"] = (old_program(), environment())
     with _folder() as folder:

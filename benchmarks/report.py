@@ -145,6 +145,12 @@ _TARGETS = [
                 _beside("merge", rows, MERGE, FULL, "wall"), operator.lt, 0.1)
         for rows in (1_000_000, 5_000_000)
     ),
+    _Target("1,000,000 leads into PostgreSQL: CPU ÷ pushing the batches with ADBC",
+            _beside("postgres", 1_000_000, "postgres", "adbc", "cpu"), operator.le, 1.3),
+    _Target("1,000,000 leads into PostgreSQL: peak MB",
+            _of("postgres", 1_000_000, "postgres", "peak_mb"), operator.lt, 600),
+    _Target("changes into 1,000,000 rows in PostgreSQL: wall ÷ full load",
+            _beside("postgres-merge", 1_000_000, MERGE, FULL, "wall"), operator.lt, 0.1),
     _Target("no change: API calls", _of("merge", 1_000_000, UNCHANGED, "api_calls"), operator.le, 4),
     _Target("no change: wall s", _of("merge", 1_000_000, UNCHANGED, "wall"), operator.lt, 1),
     _Target("eight pages in flight: rows/s ÷ one page at a time",

@@ -10,6 +10,9 @@ import shlex
 import sys
 from pathlib import Path
 
+# The tests' servers are the benchmarks' too.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
 import report
 from cases import CASES, measure
 from results import Record, conditions, keep, load

@@ -1,4 +1,4 @@
-"""Knows the ways to get an object into DuckDB and how each is started; not what is measured, nor how often."""
+"""Knows the ways to get an object into a database and how each is started; not what is measured, nor how often."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from clients import PROGRAMS, UnavailableError, do, environment, installed, make
 from measure import HERE, Org
 
 OLD_INGESTR, SIMPLE_SALESFORCE, PANDAS = "0.14.155", "1.12.10", "3.1.1"
-DLT, REQUESTS = "1.31.0", "2.34.2"
+DLT, REQUESTS, ADBC = "1.31.0", "2.34.2", "1.13.0"
 # Packages that the old release pins refuse Python 3.13.
 _OLD_PYTHONS = ("3.12", "3.11")
 _TEXT_TYPES = frozenset(
@@ -44,6 +44,8 @@ WAYS = {
     "script": Way("script: simple-salesforce, pandas", most_cells=60e6, once_above=30e6),
     "dlt": Way("dlt, Arrow", most_cells=600e6, once_above=60e6),
     "old": Way(f"ingestr {OLD_INGESTR}", most_cells=12e6, once_above=1e6, prepared=False),
+    "postgres": Way("ingestr ingest into PostgreSQL"),
+    "adbc": Way("the batches of ingestr.read pushed with ADBC"),
 }
 
 
@@ -56,12 +58,22 @@ class Command:
     table: str = "public.t"
 
 
-def ours(org: Org, table: str, *options: str) -> Command:
+def ours(org: Org, table: str, *options: str, uri: str = "duckdb:///data.db") -> Command:
     """Return the command that copies a table with this ingestr."""
+    source = ["--source-uri", _source_uri(org), "--source-table", table]
+    target = ["--dest-uri", uri, "--dest-table", "public.t"]
+    return Command([f"{own_programs()}/ingestr", "ingest", *source, *target, *options], environment())
+
+
+def pushed(org: Org, table: str, uri: str) -> Command:
+    """Return the command that pushes the same record batches with ADBC, in one transaction."""
+    script = str(HERE / "scripts" / "adbc_push.py")
+    return Command([f"{own_programs()}/python", script, _source_uri(org), table, uri], environment())
+
+
+def _source_uri(org: Org) -> str:
     login = urlencode({"access_token": org.door["access_token"], "domain": org.door["url"]}, quote_via=quote)
-    source = ["--source-uri", f"salesforce://?{login}", "--source-table", table]
-    target = ["--dest-uri", "duckdb:///data.db", "--dest-table", "public.t"]
-    return Command([own_program(), "ingest", *source, *target, *options], environment())
+    return f"salesforce://?{login}"
 
 
 def command(way: str, org: Org, table: str, object_name: str, folder: Path) -> Command:
@@ -99,15 +111,16 @@ def python(way: str) -> str:
 
 
 @cache
-def own_program() -> str:
-    """Return this tree's program beside what it needs and nothing else: what else is installed may be imported too."""
-    needs = [f"{name}=={version(name)}" for name in ("duckdb", "httpx", "isal", "pyarrow", "sqlglot", "typer")]
+def own_programs() -> str:
+    """Return the folder of this tree's program beside what it needs, and ADBC; what else there is may be imported."""
+    names = ("duckdb", "httpx", "isal", "pgpq", "psycopg", "psycopg-binary", "pyarrow", "sqlglot", "typer")
+    needs = [f"{name}=={version(name)}" for name in names] + [f"adbc-driver-postgresql=={ADBC}"]
 
     def install(folder: Path) -> None:
         do([*make_environment(folder, sys.executable), "install", "--quiet", f"--editable={HERE.parent}", *needs])
 
     label = "-".join(["ingestr-itself", *(each.replace("==", "-") for each in needs)])
-    return str(installed(label, f"{PROGRAMS}/ingestr", install) / PROGRAMS / "ingestr")
+    return str(installed(label, f"{PROGRAMS}/ingestr", install) / PROGRAMS)
 
 
 @cache

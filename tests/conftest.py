@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases, Server, newest, running
+from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases, new_database
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
+from servers import Server, newest, running
 from support import Database
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, nohup has them ignore a closed terminal, and
@@ -69,7 +70,7 @@ def postgres_server() -> Iterator[Server]:
 @pytest.fixture
 def postgres(postgres_server: Server) -> Iterator[PostgresDatabase]:
     """A PostgreSQL database of the test's own."""
-    with postgres_server.database() as database:
+    with new_database(postgres_server) as database:
         yield database
 
 

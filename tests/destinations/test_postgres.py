@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from databases import PostgresDatabase, Server
+from databases import PostgresDatabase, new_database
 from destinations.conformance import DestinationConformance, rows_of, schema_of, stream_of
 from ingestr.core.secret import Secret
 from ingestr.core.stream import RecordStream
@@ -23,6 +23,7 @@ from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.registry import open_destination
 from ingestr.strategies.base import create_from
 from ingestr.uri import parse_uri
+from servers import Server
 from support import Database
 
 TABLE = TableRef("public", "t")
@@ -32,7 +33,7 @@ TEXTS = schema_of(id=pa.int64(), text=pa.string())
 @pytest.fixture(scope="module")
 def one(postgres_server: Server) -> Iterator[PostgresDatabase]:
     """A database for all of these tests."""
-    with postgres_server.database() as database:
+    with new_database(postgres_server) as database:
         yield database
 
 

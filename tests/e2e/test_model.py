@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from databases import new_database
 from ingestr.errors import IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
 from kill import Killer
@@ -136,7 +137,7 @@ def test_any_sequence_ends_right(
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             database: Database = Path(folder, "sf.db")
             if engine == "PostgreSQL":
-                database = stack.enter_context(request.getfixturevalue("postgres_server").database())
+                database = stack.enter_context(new_database(request.getfixturevalue("postgres_server")))
             org.page_rows = 10
             for step in [*steps, ("run", "", 0)]:
                 take(org, name, database, str(Path(folder, "cache")), step, killer)

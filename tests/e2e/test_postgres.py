@@ -1,5 +1,6 @@
 """PostgreSQL as a user has it: tables with things of others on them, roles with settings and without permissions."""
 
+import re
 from typing import Any
 
 import pytest
@@ -386,3 +387,19 @@ def test_what_the_role_needs_is_what_the_page_says(org: SimulatedOrg, postgres: 
         ingest(org, table, postgres, dest_uri=postgres.server.uri(postgres.name, "loader"), dest_table=f"sales.{table}")
     assert loaded(postgres, "sales.account").num_rows == org.count("Account", deleted=True)
     postgres.execute("DROP OWNED BY loader CASCADE")
+
+
+def test_a_small_merge_makes_few_round_trips(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """Statements go together: after the login, the server is asked at most twelve times."""
+    ingest(org, "account", postgres)
+    org.clock.advance(3600)
+    org.update("Account", org.table("Account").column("Id").to_pylist()[:4], {"Phone": "555"})
+    org.clock.advance(60)
+    postgres.execute(f"ALTER DATABASE {postgres.name} SET log_statement = 'all'")
+    log = postgres.server.folder / "log"
+    before = log.stat().st_size
+    assert ingest(org, "account", postgres).rows_updated == 4
+    # The server notes each message of a client once, however many statements are in it.
+    noted = log.read_bytes()[before:].decode().splitlines()
+    asked = [line for line in noted if re.search(r" LOG: +(statement|execute)", line)]
+    assert 3 < len(asked) <= 12, "\n".join(line[:200] for line in asked)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from databases import PostgresDatabase, Server
+from databases import PostgresDatabase, new_database
 from ingestr.simulator import SimulatedOrg
 from ingestr.sources.salesforce.objects import NAMED_TABLES
+from servers import Server
 from support import Database, assert_same, claim_huge, expected, ingest, loaded
 
 CUSTOM = "custom:My__Community_Group__c"
@@ -73,7 +74,7 @@ def check_every_value(bulk_org: SimulatedOrg, database: Database, table: str, wa
 @pytest.fixture(scope="module")
 def one_postgres(postgres_server: Server) -> Iterator[PostgresDatabase]:
     """A database for all tests of this module."""
-    with postgres_server.database() as database:
+    with new_database(postgres_server) as database:
         yield database
 
 

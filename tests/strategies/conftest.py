@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from databases import Server
 from ingestr.core.secret import Secret
 from ingestr.destinations.base import Destination
 from ingestr.registry import open_destination
+from servers import Server
 
 
 @pytest.fixture(params=["DuckDB", "PostgreSQL"])

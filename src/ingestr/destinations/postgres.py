@@ -15,6 +15,7 @@ import pgpq
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row, tuple_row
+from psycopg.sql import SQL, Identifier, Literal
 from sqlglot import exp
 
 from ingestr.core.secret import Secret
@@ -49,11 +50,16 @@ _SETTINGS = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "default_tablespace": "",
+    # The server knows nothing yet of rows just staged, and would sort whole rows of both tables to join them: to hash
+    # the smaller one is faster.
+    "enable_mergejoin": "off",
     # Rows that a policy hides would look as if they were not there: an error instead.
     "row_security": "off",
 }
 # How long to wait for a lock, another run's included, where the URI or the role says nothing else.
 _PATIENCE = "10min"
+# Kilobytes for each hash or sort, where the role has less: those of some ten thousand rows.
+_WORK_MEMORY = 65_536
 # Other runs are kept from making or removing tables of ours at the same time.
 _LEDGER = "ingestr"
 
@@ -64,6 +70,9 @@ class _Text:
 
     text: str
     is_query: bool = False
+
+
+_BEGIN = _Text("BEGIN")
 
 
 class PostgresDestination:
@@ -106,20 +115,22 @@ class PostgresDestination:
             raise self._cannot_connect(error) from None
         try:
             self._check_server()
-            values = psycopg.sql.SQL(", ").join(
-                psycopg.sql.SQL("({}, {})").format(name, value) for name, value in _SETTINGS.items()
-            )
-            # A name that this version of the server does not know is not in pg_settings.
-            settings = psycopg.sql.SQL(
-                "SELECT set_config(s.name, v.value, false) FROM (VALUES {}) AS v (name, value) "
-                "JOIN pg_catalog.pg_settings s ON s.name = v.name UNION ALL "
-                "SELECT set_config('lock_timeout', {}, false) WHERE current_setting('lock_timeout') = '0'"
-            ).format(values, _PATIENCE)
-            with self._errors("connecting"):
-                self._open.execute(settings)
+            self._waiting.append(_Text(self._settings()))
         except BaseException:
             self.close()
             raise
+
+    def _settings(self) -> str:
+        """The statement that settles them; a name that this version of the server does not know is left out."""
+        values = SQL(", ").join(SQL("({}, {})").format(name, value) for name, value in _SETTINGS.items())
+        statement = SQL(
+            "SELECT pg_catalog.set_config(s.name, v.value, false) FROM (VALUES {}) AS v (name, value) "
+            "JOIN pg_catalog.pg_settings s ON s.name = v.name UNION ALL SELECT "
+            "pg_catalog.set_config('lock_timeout', {}, false) WHERE pg_catalog.current_setting('lock_timeout') = '0' "
+            "UNION ALL SELECT pg_catalog.set_config(name, {}, false) FROM pg_catalog.pg_settings "
+            "WHERE name = 'work_mem' AND setting::int < {}"
+        )
+        return statement.format(values, _PATIENCE, str(_WORK_MEMORY), _WORK_MEMORY).as_string(self._open)
 
     def _check_server(self) -> None:
         info = self._open.info
@@ -168,10 +179,13 @@ class PostgresDestination:
                 )
         key = _number(f"{table.schema}.{table.name}")
         found = self._ask(
-            "SELECT pg_try_advisory_lock(%s), (SELECT min(relname) FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = relnamespace WHERE nspname = %s AND lower(relname) = lower(%s) AND relname <> %s "
+            "SELECT pg_try_advisory_lock({}), (SELECT min(relname) FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = relnamespace WHERE nspname = {} AND lower(relname) = lower({}) AND relname <> {} "
             "AND relkind IN ('r', 'p')), (SELECT array_agg(nspname::text) FROM pg_namespace)",
-            [key, table.schema, table.name, table.name],
+            key,
+            table.schema,
+            table.name,
+            table.name,
         )
         [(free, other, schemas)] = found
         self._schemas = set(schemas)
@@ -193,17 +207,21 @@ class PostgresDestination:
                 raise translated(error, f"waiting for {table}", broken=self._open.broken) from None
         self._target = table
 
-    def _ask(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Rows of a query of our own about the catalog."""
-        self._flush()
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of a query about the catalog, with what waits; values are quoted as this session reads them."""
+        texts, self._waiting = self._waiting, []
+        asked = SQL(query).format(*map(Literal, values)).as_string(self._open)
         with self._errors("reading the catalog"), self._open.cursor(row_factory=tuple_row) as cursor:
-            return cursor.execute(query, values).fetchall()
+            cursor.execute("; ".join([*(each.text for each in texts), asked]).encode())
+            while cursor.nextset():
+                pass
+            return cursor.fetchall()
 
     def describe(self, *tables: TableRef) -> list[Target | None]:
         """The tables as they stand, None where there is no such table."""
         refs = [TableRef(table.schema, short(table.name)) for table in tables]
-        names = [each.schema for each in refs], [each.name for each in refs]
-        found = postgres_catalog.described(self._ask(postgres_catalog.DESCRIBE, names), refs)
+        asked = self._ask(postgres_catalog.DESCRIBE, [each.schema for each in refs], [each.name for each in refs])
+        found = postgres_catalog.described(asked, refs)
         if self._target in refs:
             self._target_exists = self._target in found
         return [found.get(ref) for ref in refs]
@@ -224,9 +242,9 @@ class PostgresDestination:
             create.set("properties", exp.Properties(expressions=[exp.UnloggedProperty()]))
         self.execute([exp.Drop(tables=[staging.to_table()], kind="TABLE", exists=True), create])
         self._flush()
-        names = [psycopg.sql.Identifier(each.name) for each in schema]
-        copy = psycopg.sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            psycopg.sql.Identifier(staging.schema, short(staging.name)), psycopg.sql.SQL(", ").join(names)
+        names = [Identifier(each.name) for each in schema]
+        copy = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            Identifier(staging.schema, short(staging.name)), SQL(", ").join(names)
         )
         log.debug("loading %s", staging)
         encoder = pgpq.ArrowToPostgresBinaryEncoder(stream.schema.arrow)
@@ -267,13 +285,13 @@ class PostgresDestination:
 
     def _has_schema(self, create: exp.Create) -> bool:
         if not self._schemas:
-            self._schemas = {name for (name,) in self._ask("SELECT nspname FROM pg_namespace", [])}
+            self._schemas = {name for (name,) in self._ask("SELECT nspname FROM pg_namespace")}
         return create.this.args["db"].name in self._schemas
 
     def _begin(self) -> None:
         if not self._in_transaction:
             self._in_transaction = True
-            self._waiting.append(_Text("BEGIN"))
+            self._waiting.append(_BEGIN)
 
     def _flush(self) -> None:
         if self._waiting:
@@ -314,15 +332,19 @@ class PostgresDestination:
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
-        self._waiting.clear()
         self._rendering.forget()
-        if self._in_transaction:
-            self._in_transaction = self._changes_ledger = False
-            try:
-                self._open.execute("ROLLBACK")
-            except psycopg.Error as error:
-                # The server rolls back what a lost connection has begun.
-                log.debug("%s", first_line(error))
+        if not self._in_transaction:
+            return
+        self._in_transaction = self._changes_ledger = False
+        if _BEGIN in self._waiting:
+            del self._waiting[self._waiting.index(_BEGIN) :]
+            return
+        self._waiting.clear()
+        try:
+            self._open.execute("ROLLBACK")
+        except psycopg.Error as error:
+            # The server rolls back what a lost connection has begun.
+            log.debug("%s", first_line(error))
 
     def close(self) -> None:
         """Roll back what is open and close the connection."""

@@ -99,7 +99,7 @@ SELECT n.nspname, t.relname, t.relkind::text, obj_description(t.oid, 'pg_class')
   (SELECT json_agg(json_build_array(h.thing, h.attnum)) FROM ({_DEPENDS}) h),
   (SELECT json_agg(p.thing) FROM ({_PROPERTIES}) AS p (thing)),
   EXISTS (SELECT FROM pg_inherits WHERE inhparent = t.oid) AND t.relkind <> 'p'
-FROM unnest(%s::text[], %s::text[]) AS w (nspname, relname)
+FROM unnest({{}}::text[], {{}}::text[]) AS w (nspname, relname)
 JOIN pg_namespace n ON n.nspname = w.nspname JOIN pg_class t ON t.relnamespace = n.oid AND t.relname = w.relname
 """  # noqa: S608 - no value of a user
 
