@@ -58,7 +58,7 @@ def test_the_end_of_the_simulated_org(tmp_path: Path, number: signal.Signals) ->
         assert process.poll() is None
     process.send_signal(number)
     _, rest = process.communicate(timeout=60)
-    assert (process.returncode, rest) == (0, "stopped\n")
+    assert (process.returncode, rest) == (0, "stopped\n"), rest
 
 
 def test_the_demo_takes_nothing_of_the_users_own(shared_org: SimulatedOrg, tmp_path: Path) -> None:
