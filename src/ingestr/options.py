@@ -116,6 +116,12 @@ class ReadOptions:
         if not (self.source_table or "").strip():
             raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
         found = _SOURCE_TABLE.fullmatch(self.source_table)
+        if self.source_table.strip().lower().startswith("query:"):
+            raise ConfigurationError(
+                "--source-table query:… is not supported: a table is an object with its own fields",
+                hint="name the object, and leave fields out with --sql-exclude-columns; parents can be joined in the "
+                "database",
+            )
         if found is None:
             raise ConfigurationError(
                 f"--source-table {self.source_table!r} cannot be an object's API name",
