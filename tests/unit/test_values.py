@@ -7,14 +7,18 @@ import random
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError
 from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_json, loads_as_text
+from ingestr.sources.salesforce.values import convert
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "5000"))
 INT, DOUBLE, BOOL, DATE, TIME = pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.time64("us")
@@ -210,3 +214,17 @@ def test_any_spelling_is_one_value_or_none(tell: Callable[[str], None]) -> None:
         compared += len(cells)
         set_aside += sum(value is NONE for value in alone)
     tell(f"{compared} spellings were the same alone, among others and by either API; {set_aside} were set aside")
+
+
+@given(st.permutations(["0.123456789", "12345678901234567890.5", "1E-12", "-7.25", "123456789012345678"]))
+def test_decimals_are_widened_to_the_same_digits_in_any_order(texts: list[str]) -> None:
+    """Whichever value asks for a wider column first, all of them fit in the end, with every digit."""
+    field = pa.field("n", pa.decimal128(4, 2))
+    column = pa.chunked_array([pa.array([text]) for text in texts])
+    for _ in range(10):
+        try:
+            found = [convert(pa.chunked_array([chunk]), field) for chunk in column.chunks]
+            break
+        except ColumnWidenedError as error:
+            field = field.with_type(error.to)
+    assert [each.to_pylist() for each in found] == [[Decimal(text)] for text in texts]

@@ -32,6 +32,7 @@ from ingestr.sources.salesforce.cells import texts
 TIME = pa.time64("us")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _NUMBER, _WHOLE, _TRUTH = b"0123456789+-.eE", b"0123456789-", b"truefals"
+_USUAL_WHOLE, _ROOMY = 18, 30
 _INT64 = range(-(1 << 63), 1 << 63)
 _LONGEST_INT64 = len(str(_INT64.stop))
 # The first and last day that Python and most databases have, counted from 1970.
@@ -158,8 +159,12 @@ def _wider(column: pa.ChunkedArray, type_: pa.DataType) -> pa.DataType:
         whole, scale = max(whole, len(digits) + exponent), max(scale, needed)
     if (whole, scale) == (type_.precision - type_.scale, type_.scale) or whole + scale > MOST_DIGITS:
         return type_
-    roomy = min(MOST_DIGITS - whole, max(scale, 2 * type_.scale)) if scale > type_.scale else scale
-    return pa.decimal128(MOST_DIGITS, max(roomy, scale))
+    # Room for some more of their kind, but not on one side of the point for digits that the other may need.
+    if whole > type_.precision - type_.scale:
+        whole = max(whole, min(_ROOMY - scale, _USUAL_WHOLE))
+    if scale > type_.scale:
+        scale = max(scale, min(_ROOMY - whole, 2 * type_.scale))
+    return pa.decimal128(whole + scale, scale)
 
 
 def _is_spelled(column: pa.ChunkedArray, characters: bytes) -> bool:
