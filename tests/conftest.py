@@ -11,6 +11,7 @@ import pytest
 from databases import DuckDBFiles, PostgresDatabase, PostgresDatabases, new_database
 from ingestr import redaction
 from ingestr.simulator import SimulatedOrg
+from kill import Killer
 from servers import Server, newest, running
 from support import Database
 
@@ -89,6 +90,13 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DuckDBFil
         return
     with ExitStack() as made:
         yield PostgresDatabases(request.getfixturevalue("postgres_server"), made)
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Killer]:
+    """Where killed runs are forked from."""
+    with Killer() as killer:
+        yield killer
 
 
 @pytest.fixture

@@ -49,11 +49,9 @@ def guarded(action: Callable[[], None], *, debug: bool) -> None:
     except IngestrError as error:
         log.debug("where the error came from:", exc_info=True)
         fail(str(error), error.hint, error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted; the destination is as it was", None, EXIT_INTERRUPTED)
-    except Exception as error:
-        if _interrupted.is_set():
-            # Python makes an interrupt another error where it comes as a condition's lock changes hands.
+    except (KeyboardInterrupt, Exception) as error:
+        # Python makes an interrupt another error where it comes as a condition's lock changes hands.
+        if isinstance(error, KeyboardInterrupt) or _interrupted.is_set():
             fail("interrupted; the destination is as it was", None, EXIT_INTERRUPTED)
         if debug:
             with suppress(OSError, ValueError):

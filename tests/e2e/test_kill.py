@@ -27,13 +27,6 @@ MOST_INSTANTS = 200
 STEP = 1 if THOROUGH else 3
 
 
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    """Where killed runs are forked from."""
-    with Killer() as killer:
-        yield killer
-
-
 @pytest.fixture
 def bulk_org() -> Iterator[SimulatedOrg]:
     """An org whose leads and accounts come through Bulk in three pages, with a job that is not ready at once."""

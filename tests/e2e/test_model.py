@@ -4,7 +4,7 @@
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -63,13 +63,6 @@ STEPS = st.one_of(
     st.tuples(st.just("failing run"), st.sampled_from(list(LASTING)), st.just(0)),
     st.tuples(st.just("killed run"), st.sampled_from(["", "bulk"]), st.integers(0, 90)),
 )
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    """Where killed runs are forked from."""
-    with Killer() as killer:
-        yield killer
 
 
 def change(org: SimulatedOrg, name: str, kind: str, pick: int) -> None:

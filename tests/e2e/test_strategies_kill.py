@@ -1,6 +1,5 @@
 """Whatever the strategy, a process that is killed at any statement leaves the table as it was, or as it should be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,6 @@ from support import THOROUGH, Database, Engine, ingest, loaded, source_uri, tabl
 
 MOST_INSTANTS = 200
 STEP = 1 if THOROUGH else 7
-
-
-@pytest.fixture(scope="module")
-def killer() -> Iterator[Killer]:
-    """Where killed runs are forked from."""
-    with Killer() as killer:
-        yield killer
 
 
 def rows(database: Database) -> list[str]:

@@ -152,7 +152,7 @@ class PostgresDestination:
             )
 
     def _cannot_connect(self, error: psycopg.Error) -> DestinationError:
-        text = str(error).strip().partition("\n")[0]
+        text = first_line(error)
         hint = "check host, port, database, user and password in --dest-uri, and whether the server takes connections"
         if isinstance(error, psycopg.ProgrammingError):
             hint = "check the parameters of --dest-uri"

@@ -43,18 +43,14 @@ class Quarantine:
 
     Args:
         destination: holds the target.
-        ledger: where they are kept.
-        target: the table that lacks the rows.
+        ledger: where they are kept, and for which table.
         common: what is noted with each of them: ``source_object``, ``run_id``, ``quarantined_at``.
         limit: how many rows may be set aside before the run is an error.
     """
 
-    def __init__(
-        self, destination: Destination, ledger: Ledger, target: TableRef, common: Mapping[str, object], limit: int
-    ) -> None:
+    def __init__(self, destination: Destination, ledger: Ledger, common: Mapping[str, object], limit: int) -> None:
         self._destination = destination
         self._ledger = ledger
-        self._target = target
         self._common = common
         self._limit = limit
         self._rows: dict[tuple[str | None, str | None], RejectedRow] = {}
@@ -126,8 +122,8 @@ class Quarantine:
     def keep(self, staged: TableRef, key: str | None, field: str, reason: str, condition: exp.Expr) -> Statements:
         """Statements that set aside staged rows of which ``condition`` is true, for the value in a column of theirs."""
         row: dict[str, exp.Expr] = {
-            "table_schema": exp.convert(self._target.schema),
-            "table_name": exp.convert(self._target.name),
+            "table_schema": exp.convert(self._ledger.ref.schema),
+            "table_name": exp.convert(self._ledger.ref.name),
             "row_id": exp.cast(exp.null() if key is None else column(key), "TEXT"),
             "field": exp.convert(field),
             "value": exp.cast(column(field), "TEXT"),
@@ -149,7 +145,7 @@ class Quarantine:
         if not self._kept:
             return None
         known = exp.not_(column("row_id").is_(exp.null()))
-        return exp.select(column("row_id")).distinct().from_(TABLE.ref.to_table()).where(about(self._target), known)
+        return exp.select(column("row_id")).distinct().from_(TABLE.ref.to_table()).where(about(self._ledger.ref), known)
 
     def keep_only(self, ids: exp.Query) -> Statements:
         """Statements that release rows which are not among those that the source still has."""

@@ -83,8 +83,7 @@ class Run:
         self._table = self.ledger.target
         self._is_known = True
         common = {"source_object": self.stream.source_object, "run_id": self.run_id, "quarantined_at": self.began}
-        limit = self.options.quarantine_limit
-        self.quarantine = Quarantine(self.destination, self.ledger, self.target, common, limit)
+        self.quarantine = Quarantine(self.destination, self.ledger, common, self.options.quarantine_limit)
 
     def table(self) -> Target | None:
         """The target as it stands."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.column_spec import ColumnSpec
-from ingestr.core.naming import Names, SchemaNaming, assign_names, only_one
+from ingestr.core.naming import SchemaNaming
 from ingestr.core.schema import MOST_DIGITS, Column
 from ingestr.core.sql import sql_type
 from ingestr.core.strategy import Numbers
@@ -15,7 +15,7 @@ from ingestr.destinations.base import Capabilities, Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger.state import KeptNames
 from ingestr.options import IngestOptions
-from ingestr.run.selection import Selection
+from ingestr.run.selection import FieldNames, Selection
 from ingestr.run.treatment import needed_fields
 from ingestr.sources.base import Stream
 from ingestr.strategies.fit import Declared
@@ -41,16 +41,14 @@ def resolve(
     Raises:
         ConfigurationError: a field that there is not, a field or a column named twice.
     """
-    named = assign_names(stream.schema.names, given, naming)
-    names = Names(named, given)
+    names = FieldNames(stream, given, naming)
     found: dict[str, ColumnSpec] = {}
     columns: dict[str, str] = {}
     for spec in specs:
-        written = spec.source or spec.name
-        field = only_one("column of --columns", written, names.meant_by(written), named.values(), stream.source_object)
+        field = names.find(spec.source or spec.name, "column of --columns")
         if field in found:
             raise ConfigurationError(f"--columns names {field} twice", hint="leave out one of them")
-        column = (spec.name if spec.source else named[field]).lower()
+        column = (spec.name if spec.source else names.columns[field]).lower()
         if column in columns:
             raise ConfigurationError(
                 f"--columns makes one column {spec.name} of {columns[column]} and of {field}",

@@ -97,7 +97,7 @@ def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target |
         staging=one.staging,
         staged=schema,
         target=target,
-        fit=_fit(one, chosen, columns, target, schema),
+        fit=fit_to(one, chosen, columns, target, schema),
         primary_key=tuple(names[key] for key in chosen.primary_key),
         cursor=one.roles.get(Role.CHANGED, one.roles.get(Role.CURSOR)),
         unchanging=(LOADED_AT,),
@@ -129,7 +129,7 @@ def _is_whole(one: Run, window: Window | None) -> bool:
     return window is None and one.options.sql_limit is None and one.options.deletes is not Deletes.IGNORE
 
 
-def _fit(
+def fit_to(
     one: Run,
     chosen: Selection,
     columns: ColumnNames,
@@ -138,6 +138,7 @@ def _fit(
     *,
     inserts: bool = True,
 ) -> Fit | None:
+    """How rows of a schema get into the target; raises ConfigurationError where they do not. None: just as they are."""
     if target is None:
         return fit_new(schema, one.declared)
     keys = tuple(columns.read[key] for key in chosen.primary_key)
@@ -151,11 +152,6 @@ def declared_schema(one: Run, chosen: Selection, columns: ColumnNames, target: T
     fields = TableSchema(tuple(replace_fields(each, type=wider.get(each.name, each.type)) for each in chosen.columns))
     stamped = not one.options.no_load_timestamp
     return target_schema(fields, columns.read, load_timestamp=stamped, treatment=one.treatment)
-
-
-def fit_declared(one: Run, chosen: Selection, columns: ColumnNames, target: Target, schema: TableSchema) -> None:
-    """Refuse, before a row is read, what could not be written into the table as it stands."""
-    _fit(one, chosen, columns, target, schema)
 
 
 def live_rows(target: Target) -> exp.Expr:
@@ -245,7 +241,7 @@ def merge_rows(
         one.staging,
         schema,
         target,
-        _fit(one, chosen, columns, target, schema),
+        fit_to(one, chosen, columns, target, schema),
         key,
         unchanging=(LOADED_AT,),
     )
@@ -286,7 +282,7 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     # A row that is there already is not set aside for one of its fields.
     by_row = one.options.schema_contract is SchemaContract.DISCARD_ROW
     contract = SchemaContract.DISCARD_VALUE if by_row else one.options.schema_contract
-    fitting = _fit(one, chosen, columns, target, schema, inserts=False)
+    fitting = fit_to(one, chosen, columns, target, schema, inserts=False)
     load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
     one.destination.execute(merge.fill(_conform(one, load, contract), chosen.traits.current))
     return True

@@ -78,7 +78,6 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
     """
     with _opened(options, clock, progress, in_process=in_process) as one:
         one.dry = True
-        one.look()
         return preview(one)
 
 
@@ -140,7 +139,6 @@ def read(options: ReadOptions, *, clock: Clock) -> RecordStream:
 
 def _copy(one: Run, elapsed: Callable[[], float]) -> IngestResult:
     options, stream, destination = one.options, one.stream, one.destination
-    one.look()
     plan = make_plan(one)
     chosen = plan.chosen
     resumption = Resumption(destination, one.ledger, stream, options.spool_folder, one.began)

@@ -18,7 +18,7 @@ from ingestr.ledger import state as system
 from ingestr.run.columns import ColumnNames, roles_of
 from ingestr.run.context import Run
 from ingestr.run.declared import settle_declared
-from ingestr.run.load import declared_schema, fit_declared, live_rows
+from ingestr.run.load import declared_schema, fit_to, live_rows
 from ingestr.run.selection import Selection
 from ingestr.run.wanted import settle_columns, settle_wanted
 from ingestr.strategies.base import counting
@@ -69,6 +69,7 @@ def make_plan(one: Run) -> Plan:
     Raises:
         ConfigurationError: what was asked for cannot be done, or not with the table that is there.
     """
+    one.look()
     options, stream = one.options, one.stream
     kept = system.read_names(one.ledger, stream.source_object)
     current = one.table()
@@ -201,7 +202,7 @@ def _is_made_anew(
     """
     schema = declared_schema(one, chosen, columns, current)
     if not rewrite:
-        fit_declared(one, chosen, columns, current, schema)
+        fit_to(one, chosen, columns, current, schema)
         return False
     things = things_of_others(current, schema, columns.made, one.declared)
     stays = chosen.traits.keeps_table and not one.options.full_refresh
@@ -223,7 +224,7 @@ def _is_made_anew(
             hint="drop the foreign keys, or merge the rows: --incremental-key system_modstamp",
         )
     try:
-        fit_declared(one, chosen, columns, current, schema)
+        fit_to(one, chosen, columns, current, schema)
     except ConfigurationError:
         if not one.options.full_refresh or contract is not SchemaContract.EVOLVE:
             raise

@@ -7,11 +7,11 @@ from ingestr.core.cursor import Coverage, StreamState, Window
 from ingestr.core.strategy import WriteStrategy
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.run.context import Run
-from ingestr.run.load import declared_schema
+from ingestr.run.load import declared_schema, fit_to
 from ingestr.run.plan import Plan, make_plan
 from ingestr.run.selection import make_request
 from ingestr.sources.base import ReadPlan, Usage
-from ingestr.strategies.fit import fit, things_of_others
+from ingestr.strategies.fit import things_of_others
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,7 @@ def preview(one: Run) -> TablePlan:
         schema = declared_schema(one, chosen, columns, current)
         things = things_of_others(current, schema, columns.made, one.declared)
         if not columns.anew:
-            keys = tuple(names[key] for key in chosen.primary_key)
-            changes = fit(
-                current,
-                schema,
-                made=columns.made,
-                contract=one.options.schema_contract,
-                keys=keys,
-                declared=one.declared,
-            )
+            changes = fit_to(one, chosen, columns, current, schema)
     return TablePlan(
         source_object=one.stream.source_object,
         dest_table=str(one.target),

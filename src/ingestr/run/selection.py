@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ingestr.core.cursor import Window
-from ingestr.core.naming import Names, assign_names, only_one
+from ingestr.core.naming import Names, SchemaNaming, assign_names, only_one
 from ingestr.core.schema import Column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
@@ -14,6 +14,29 @@ from ingestr.options import ReadOptions
 from ingestr.sources.base import Checkpoint, ReadRequest, RejectedRow, Stream
 from ingestr.strategies import STRATEGIES
 from ingestr.strategies.base import Strategy, Traits
+
+
+class FieldNames:
+    """What the user's names of fields stand for in one table.
+
+    Args:
+        stream: what there is.
+        given: field → column name of the target, where names were given before.
+        naming: the rule for other names.
+    """
+
+    def __init__(self, stream: Stream, given: Mapping[str, str], naming: SchemaNaming) -> None:
+        self.columns = assign_names(stream.schema.names, given, naming)
+        self._names = Names(self.columns, given)
+        self._where = stream.source_object
+
+    def meant_by(self, name: str) -> list[str]:
+        """The fields that a name stands for."""
+        return self._names.meant_by(name)
+
+    def find(self, name: str, kind: str) -> str:
+        """The field that a name stands for; raises ConfigurationError where it is none or several."""
+        return only_one(kind, name, self.meant_by(name), self.columns.values(), self._where)
 
 
 @dataclass(frozen=True)
@@ -64,14 +87,9 @@ def select(
     Raises:
         ConfigurationError: a name that is none, or a strategy that lacks what it needs.
     """
-    named = assign_names(stream.schema.names, given or {}, options.schema_naming)
-    names = Names(named, given)
-
-    def field_of(name: str, kind: str) -> str:
-        return only_one(kind, name, names.meant_by(name), named.values(), stream.source_object)
-
-    excluded = {field_of(name, "column to exclude") for name in options.sql_exclude_columns}
-    keys = tuple(field_of(name, "primary key") for name in primary_key) or stream.primary_key
+    names = FieldNames(stream, given or {}, options.schema_naming)
+    excluded = {names.find(name, "column to exclude") for name in options.sql_exclude_columns}
+    keys = tuple(names.find(name, "primary key") for name in primary_key) or stream.primary_key
     cursor = stream.cursor_field
     if options.incremental_key:
         # The target's own column names are known here alone; whatever else the name may be, the stream knows.
@@ -83,7 +101,7 @@ def select(
     for needed in (*keys, *([cursor] if cursor else [])):
         if needed in excluded:
             raise ConfigurationError(
-                f"--sql-exclude-columns leaves out {named[needed]}, which is a key of this load",
+                f"--sql-exclude-columns leaves out {names.columns[needed]}, which is a key of this load",
                 hint="keys have to be read",
             )
     columns = tuple(column for column in stream.schema.columns if column.name not in excluded)

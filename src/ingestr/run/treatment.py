@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 
 from ingestr.core.mask_spec import FIT_FOR_KEYS, KEYED, Algorithm, MaskSpec
 from ingestr.core.masking import Mask, masked_type
-from ingestr.core.naming import Names, assign_names, only_one
 from ingestr.core.schema import Column
 from ingestr.core.secret import Secret
 from ingestr.core.transforms import Treatment
 from ingestr.errors import ConfigurationError
 from ingestr.options import ReadOptions
-from ingestr.run.selection import Selection
+from ingestr.run.selection import FieldNames, Selection
 from ingestr.sources.base import Stream
 
 
@@ -34,14 +33,12 @@ def settle_treatment(
         ConfigurationError: a column that there is not, a mask that makes nothing of the column's type, or one of a
             column whose values the load needs as they are.
     """
-    named = assign_names(stream.schema.names, given, options.schema_naming)
-    names = Names(named, given)
+    names = FieldNames(stream, given, options.schema_naming)
     specs: dict[str, MaskSpec] = {}
     for spec in options.mask:
-        found = names.meant_by(spec.column)
-        name = only_one("column to mask", spec.column, found, named.values(), stream.source_object)
+        name = names.find(spec.column, "column to mask")
         if name in specs:
-            raise ConfigurationError(f"--mask names {named[name]} twice", hint="leave out one of them")
+            raise ConfigurationError(f"--mask names {names.columns[name]} twice", hint="leave out one of them")
         _check_role(stream, chosen, name, spec)
         specs[name] = spec
     columns = {column.name: column for column in (*stream.schema.columns, *chosen.columns)}
