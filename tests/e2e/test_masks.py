@@ -288,6 +288,27 @@ def test_large_pages_stay_in_memory(org: SimulatedOrg, database: Path, monkeypat
     assert not (database.parent / "pages").exists()
 
 
+def test_keys_that_are_compared_stay_in_memory(
+    org: SimulatedOrg, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the key is masked, the Ids that both sides are compared by lie in no file either."""
+    ingest(org, "account", database, mask=["id:uuid"])
+    before = loaded(database)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("DELETE FROM public.t WHERE id IN (SELECT id FROM public.t WHERE NOT is_deleted LIMIT 3)")
+    org.clock.advance(60)
+    monkeypatch.setattr(body, "LARGE_BODY", 50)
+    monkeypatch.setattr(tempfile, "tempdir", str(database / "nowhere"))
+    # REST cannot serve the Ids, so that they come by Bulk.
+    slow = '[{"errorCode":"QUERY_TIMEOUT","message":"Your query request was running for too long."}]'
+    path = r"query\S*SELECT[+ ]*Id[+ ]FROM"
+    org.faults.add(Fault(method="GET", path=path, times=1, status=400, headers=JSON_HEADERS, body=slow))
+    created = org.jobs_created
+    assert ingest(org, "account", database, mask=["id:uuid"]).rows_inserted == 3
+    assert org.jobs_created == created + 1
+    assert loaded(database).equals(before)
+
+
 def test_texts_are_trimmed_before_they_are_masked(org: SimulatedOrg, database: Path) -> None:
     """White space at the ends of texts goes, in all columns of text; what is left is masked."""
     ids = org.table("Account").column("Id").to_pylist()

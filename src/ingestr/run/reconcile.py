@@ -159,7 +159,9 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
         The live rows at the source, how many rows of the target were found to be gone, and those read again.
     """
     one, plan = both.one, both.plan
-    request = ReadRequest(fields=one.stream.primary_key, live_before=plan.upper, window=plan.covered)
+    request = ReadRequest(
+        fields=one.stream.primary_key, live_before=plan.upper, window=plan.covered, private=both.key_mask is not None
+    )
 
     def compare(swept: exp.Table) -> tuple[int, int, Written]:
         there = exp.select(column("id")).from_(swept)
