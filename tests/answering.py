@@ -46,5 +46,7 @@ def served(
         stream = httpx.ByteStream(said.body) if isinstance(said.body, bytes) else _Pieces(said.body)
         return httpx.Response(said.status, headers=said.headers, stream=stream)
 
-    connections = httpx.Client(transport=httpx.MockTransport(handle), trust_env=False)
-    return SalesforceClient(config, clock or FastClock(), connections=connections)
+    def connect() -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(handle), trust_env=False)
+
+    return SalesforceClient(config, clock or FastClock(), connect=connect)

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import httpx
@@ -15,8 +16,9 @@ from ingestr.core.stream import RecordStream
 from ingestr.errors import IncompleteReadError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
 from ingestr.sources.salesforce.connections import OpenSockets
-from ingestr.sources.salesforce.pages import GivenUpError
-from support import JSON_HEADERS, claim_huge, source_uri
+from ingestr.sources.salesforce.pages import GivenUpError, Workers
+from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport
+from support import JSON_HEADERS, FastClock, claim_huge, source_uri
 
 PAGE = 10
 
@@ -151,6 +153,55 @@ def test_a_body_that_stops_flowing_is_left(bulk_org: SimulatedOrg) -> None:
     thread.join()
     for each in (*held, server):
         each.close()
+
+
+def test_the_end_of_some_requests_ends_no_other() -> None:
+    """While a read is sent away, another thread's request, which deletes its job say, is served."""
+    answered, asked = threading.Event(), threading.Semaphore(0)
+    ended: dict[str, object] = {}
+
+    def serve(server: socket.socket) -> None:
+        for _ in range(2):
+            client, _ = server.accept()
+            answers.append(threading.Thread(target=answer, args=[client]))
+            answers[-1].start()
+
+    def answer(client: socket.socket) -> None:
+        with client:
+            client.recv(1 << 16)
+            asked.release()
+            answered.wait(60)
+            with suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+
+    def ask(name: str) -> str:
+        try:
+            ended[name] = client.get(url).text
+        except httpx.RemoteProtocolError as error:
+            ended[name] = error
+        return name
+
+    answers: list[threading.Thread] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        server_thread = threading.Thread(target=serve, args=[server])
+        server_thread.start()
+        transport = RetryTransport(lambda: httpx.Client(trust_env=False), FastClock(), lambda response: False)
+        workers = Workers(transport.open_line)
+        with httpx.Client(transport=transport, timeout=TIMEOUT) as client, ThreadPoolExecutor() as others:
+            unwanted = workers.pool("bulk-page", 1).submit(ask, "unwanted")
+            wanted = others.submit(ask, "wanted")
+            assert asked.acquire(timeout=60)
+            assert asked.acquire(timeout=60)
+            workers.end()
+            assert unwanted.done()
+            assert not wanted.done()
+            answered.set()
+            assert wanted.result(60) == "wanted"
+        for thread in (server_thread, *answers):
+            thread.join(60)
+    assert isinstance(ended["unwanted"], httpx.RemoteProtocolError)
+    assert ended["wanted"] == "OK"
 
 
 def test_a_read_that_fails_leaves_nothing(bulk_org: SimulatedOrg) -> None:

@@ -290,8 +290,10 @@ def test_a_new_login_may_lead_to_another_instance() -> None:
         asked.append(request.url.host)
         return httpx.Response(401 if request.url.host.startswith("old") else 200, content=iter([b"[]"]))
 
-    connections = httpx.Client(transport=httpx.MockTransport(handle), timeout=TIMEOUT)
-    transport = RetryTransport(connections, FastClock(), lambda response: False)
+    def connect() -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(handle), timeout=TIMEOUT)
+
+    transport = RetryTransport(connect, FastClock(), lambda response: False)
     bare = httpx.Client(transport=transport, timeout=TIMEOUT)
     parameters = {"client_id": Secret("a"), "client_secret": Secret("b"), "domain": Secret("acme.my")}
     auth = SessionAuth(parse_config("", "", parameters), bare)

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
 from ingestr.sources.salesforce.auth import Session, SessionAuth, org_id_of
 from ingestr.sources.salesforce.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig, is_loopback
+from ingestr.sources.salesforce.connections import Line
 from ingestr.sources.salesforce.shapes import (
     Answer,
     as_object,
@@ -43,7 +45,7 @@ class SalesforceClient:
         config: which login, at which host.
         clock: time and waiting.
         budget: API calls that may be made.
-        connections: what sends the requests; by default it is made as the environment says.
+        connect: makes what sends the requests; by default it is made as the environment says.
     """
 
     def __init__(
@@ -51,13 +53,13 @@ class SalesforceClient:
         config: SalesforceConfig,
         clock: Clock,
         budget: ApiBudget | None = None,
-        connections: httpx.Client | None = None,
+        connect: Callable[[], httpx.Client] | None = None,
     ) -> None:
         self._budget = budget
         self._wanted_version = config.api_version
         host = httpx.URL(config.login_url).host
-        connections = connections or make_connections(trust_environment=not is_loopback(host))
-        self._transport = transport = RetryTransport(connections, clock, is_transient, config.most_bytes)
+        connect = connect or partial(make_connections, trust_environment=not is_loopback(host))
+        self._transport = transport = RetryTransport(connect, clock, is_transient, config.most_bytes)
         headers = {"Accept-Encoding": "gzip", "User-Agent": "ingestr", "Sforce-Call-Options": "client=ingestr"}
         self._bare = httpx.Client(transport=transport, timeout=TIMEOUT, headers=headers)
         self._auth = SessionAuth(config, self._bare)
@@ -243,9 +245,9 @@ class SalesforceClient:
             self._usage = Usage(self._usage.calls + counts, used, limit)
             self._server_now = http_date(answer.headers.get("Date", "")) or self._server_now
 
-    def hang_up(self) -> None:
-        """End the requests that are under way in other threads: they fail soon."""
-        self._transport.hang_up()
+    def open_line(self) -> Line:
+        """Connections of their own for threads that end together; whoever asks for them closes them."""
+        return self._transport.open_line()
 
     def close(self) -> None:
         """Close the connections."""

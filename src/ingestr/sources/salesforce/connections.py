@@ -1,11 +1,13 @@
-"""The sockets of a client's connections, so that whoever waits on one of them can be sent away."""
+"""Connections that belong together, so that whoever waits on one of them can be sent away, and nobody else is."""
 
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from threading import Event, Lock
+from threading import Event, Lock, local
 from typing import Any
 from weakref import WeakSet
+
+import httpx
 
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 
@@ -45,3 +47,29 @@ class OpenSockets:
                     # Not the method of a TLS socket, which would forget its session while another thread uses it.
                     socket.socket.shutdown(each, socket.SHUT_RDWR)
             self._sockets.clear()
+
+
+class Line:
+    """Connections of their own for some threads: ending these threads' requests ends no request of another thread.
+
+    Args:
+        connections: sends one request; closed with the line.
+        lines: which line each thread uses.
+    """
+
+    def __init__(self, connections: httpx.Client, lines: local) -> None:
+        self.connections = connections
+        self.sockets = OpenSockets()
+        self._lines = lines
+
+    def use(self) -> None:
+        """Let the requests of the calling thread go this way from now on."""
+        self._lines.own = self
+
+    def hang_up(self) -> None:
+        """End the requests that are under way: they fail, and are not repeated."""
+        self.sockets.hang_up()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.connections.close()

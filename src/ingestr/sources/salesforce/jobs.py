@@ -40,7 +40,7 @@ class QueryJob:
         self.object_name = object_name
         self.path = client.path(f"jobs/query/{job_id}")
         self.stopping = threading.Event()
-        self.workers = Workers(client.hang_up)
+        self.workers = Workers(client.open_line)
         self._client = client
         self._clock = clock
         self._state: str | None = None

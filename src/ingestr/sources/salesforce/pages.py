@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
-from threading import Event
+from threading import Event, Lock
 from typing import Any, TypeVar
+
+from ingestr.sources.salesforce.connections import Line
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -83,8 +85,8 @@ def wait_for(future: Future[T], stopping: Event) -> T:
 class Pool(ThreadPoolExecutor):
     """Threads of one kind of work; who gives them work after their end is told that nobody wants it."""
 
-    def __init__(self, name: str, size: int) -> None:
-        super().__init__(size, name)
+    def __init__(self, name: str, size: int, begin: Callable[[], None]) -> None:
+        super().__init__(size, name, begin)
         self.under_way: set[Future[Any]] = set()
 
     def submit(self, work: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
@@ -102,32 +104,41 @@ class Workers:
     """The threads of one read: none of them outlives it.
 
     Args:
-        hang_up: ends the requests that threads are waiting for.
+        open_line: makes connections for these threads alone, when there is a first thread.
     """
 
-    def __init__(self, hang_up: Callable[[], None]) -> None:
-        self._hang_up = hang_up
+    def __init__(self, open_line: Callable[[], Line]) -> None:
+        self._open_line = open_line
+        self._line: Line | None = None
         self._pools: list[Pool] = []
+        self._ending = Lock()
 
     def pool(self, name: str, size: int) -> Pool:
         """Threads of a name, up to so many; they start when there is work."""
-        pool = Pool(name, size)
+        if self._line is None:
+            self._line = self._open_line()
+        pool = Pool(name, size, self._line.use)
         self._pools.append(pool)
         return pool
 
     def end(self) -> None:
-        """End all threads, and wait until they have ended; harmless when repeated."""
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        until = time.monotonic() + _LONGEST_END
-        while (under_way := self._under_way()) and time.monotonic() < until:
-            # Again and again: a thread may have been between two requests.
-            self._hang_up()
-            wait(under_way, _LOOK_EVERY)
-        if under_way:
-            log.debug("%d threads are still ending", len(under_way))
-        for pool in self._pools:
-            pool.shutdown(wait=not under_way)
+        """End all threads, and wait until they have ended; harmless when repeated, by another thread too."""
+        with self._ending:
+            if self._line is None:
+                return
+            for pool in self._pools:
+                pool.shutdown(wait=False, cancel_futures=True)
+            until = time.monotonic() + _LONGEST_END
+            while (under_way := self._under_way()) and time.monotonic() < until:
+                # Again and again: a thread may have been between two requests.
+                self._line.hang_up()
+                wait(under_way, _LOOK_EVERY)
+            if under_way:
+                log.debug("%d threads are still ending", len(under_way))
+            for pool in self._pools:
+                pool.shutdown(wait=not under_way)
+            self._line.close()
+            self._line = None
 
     def _under_way(self) -> list[Future[Any]]:
         return [future for pool in self._pools for future in list(pool.under_way) if not future.done()]

@@ -246,7 +246,7 @@ class Parts:
         return JobResults(self._client, job, self._scope, reader, self._request, promised)
 
     def _create_job(self, query: RestQuery) -> QueryJob:
-        workers = Workers(self._client.hang_up)
+        workers = Workers(self._client.open_line)
         made = workers.pool("bulk-job", 1).submit(
             lambda: QueryJob.create(
                 self._client,

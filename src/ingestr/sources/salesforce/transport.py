@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +22,7 @@ from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
 from ingestr.redaction import guard_log
 from ingestr.sources.salesforce.config import MOST_BYTES, is_loopback
-from ingestr.sources.salesforce.connections import OpenSockets
+from ingestr.sources.salesforce.connections import Line
 from ingestr.sources.salesforce.shapes import http_date
 from ingestr.sources.salesforce.whole import read_whole
 
@@ -134,7 +135,7 @@ class RetryTransport(httpx.BaseTransport):
     ``extensions={"stream": True}``.
 
     Args:
-        connections: sends one request.
+        connect: makes pooled connections, each of which sends one request.
         clock: time and waiting.
         is_transient: whether the same request may succeed in a moment.
         most_bytes: the largest body that is read into memory.
@@ -142,23 +143,30 @@ class RetryTransport(httpx.BaseTransport):
 
     def __init__(
         self,
-        connections: httpx.Client,
+        connect: Callable[[], httpx.Client],
         clock: Clock,
         is_transient: Callable[[httpx.Response], bool],
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        connections.event_hooks = {"response": [_leave_redirect]}
-        self._connections = connections
+        self._connect = connect
         self._clock = clock
         self._is_transient = is_transient
         self._most_bytes = most_bytes
         self._closed = False
-        self._sockets = OpenSockets()
+        self._lines = threading.local()
+        self._line = self.open_line()
+
+    def open_line(self) -> Line:
+        """Connections of their own for some threads; whoever asks for them closes them."""
+        connections = self._connect()
+        connections.event_hooks = {"response": [_leave_redirect]}
+        return Line(connections, self._lines)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
-        unwanted = self._sockets.hung_up
-        request.extensions = {**request.extensions, "trace": self._sockets.trace}
+        line: Line = getattr(self._lines, "own", self._line)
+        unwanted = line.sockets.hung_up
+        request.extensions = {**request.extensions, "trace": line.sockets.trace}
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
                 lambda error: not (self._closed or unwanted.is_set()) and _worth_repeating(request, error)
@@ -170,13 +178,13 @@ class RetryTransport(httpx.BaseTransport):
             reraise=True,
         )
         try:
-            return retrying(self._send, request)
+            return retrying(self._send, line, request)
         except TransientAnswerError as error:
             return error.response
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
+    def _send(self, line: Line, request: httpx.Request) -> httpx.Response:
         began = time.perf_counter()
-        response = self._connections.send(request, stream=True)
+        response = line.connections.send(request, stream=True)
         if not (request.extensions.get("stream") and response.status_code == 200):
             response = self._whole(request, response)
             if self._is_transient(response):
@@ -204,14 +212,10 @@ class RetryTransport(httpx.BaseTransport):
         growing = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
         return growing(state)
 
-    def hang_up(self) -> None:
-        """End the requests that are under way: they fail, and are not repeated."""
-        self._sockets.hang_up()
-
     def close(self) -> None:
-        """Close the connections; requests under way fail, and are not repeated."""
+        """Close the connections that are no line's; requests under way fail, and are not repeated."""
         self._closed = True
-        self._connections.close()
+        self._line.close()
 
 
 def _leave_redirect(response: httpx.Response) -> None:
