@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ingestr.core.budget import ApiBudget
 from ingestr.core.column_spec import ColumnSpec, parse_columns
 from ingestr.core.mask_spec import MaskSpec, parse_masks
-from ingestr.core.naming import SchemaNaming
+from ingestr.core.naming import SchemaNaming, is_query
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
 from ingestr.errors import ConfigurationError, IngestrError
@@ -115,13 +115,9 @@ class ReadOptions:
     def _check_source_table(self) -> None:
         if not (self.source_table or "").strip():
             raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
+        if is_query(self.source_table):
+            return
         found = _SOURCE_TABLE.fullmatch(self.source_table)
-        if self.source_table.strip().lower().startswith("query:"):
-            raise ConfigurationError(
-                "--source-table query:… is not supported: a table is an object with its own fields",
-                hint="name the object, and leave fields out with --sql-exclude-columns; parents can be joined in the "
-                "database",
-            )
         if found is None:
             raise ConfigurationError(
                 f"--source-table {self.source_table!r} cannot be an object's API name",
@@ -173,6 +169,11 @@ class IngestOptions(ReadOptions):
         if self.full_refresh and self.sql_limit is not None:
             raise ConfigurationError(
                 "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
+            )
+        if is_query(self.source_table) and not self.dest_table:
+            raise ConfigurationError(
+                "--dest-table is missing, and a query has no name that the table could have",
+                hint="name it: --dest-table raw.accounts_with_owners, say",
             )
         self._check_strategy()
         if self.no_inference and not self.columns:
@@ -360,7 +361,8 @@ def _check(option: Option, value: Any) -> list[str]:
         return []
     parts = value if isinstance(value, list | tuple) else [value]
     texts = [part for part in parts if isinstance(part, str)]
-    if option.status is Status.HONOURED and option.kind is not Kind.URI and any("://" in text for text in texts):
+    may_hold = option.kind is Kind.URI or (option.name == "source_table" and is_query(str(value)))
+    if option.status is Status.HONOURED and not may_hold and any("://" in text for text in texts):
         # It may be a URI in the wrong place, and then it holds secrets.
         raise ConfigurationError(
             f"{option.flag} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"

@@ -23,6 +23,7 @@ from ingestr.sources.base import ReadRequest
 from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.config import ClientCredentials, SalesforceConfig, UsernamePassword
 from ingestr.sources.salesforce.describe import resolve_table
+from ingestr.sources.salesforce.relation import object_relation
 from ingestr.sources.salesforce.source import SalesforceStream
 from support import FastClock
 
@@ -196,7 +197,7 @@ def everything(client: SalesforceClient, clock: FastClock, spoil: str) -> None:
     """All calls that a run makes."""
     named, describe = resolve_table(client, "Thing__c" if spoil == "objects" else "account")
     client.org_id()
-    stream = SalesforceStream(client, clock, named, describe)
+    stream = SalesforceStream(client, clock, named, object_relation(describe))
     stream.server_now()
     stream.count_live(NOW)
     stream.deleted_since(NOW - timedelta(days=1), NOW)

@@ -9,6 +9,13 @@ from functools import cached_property
 
 from ingestr.errors import ConfigurationError, UnknownNameError
 
+QUERY_PREFIX = "query:"
+
+
+def is_query(source_table: str) -> bool:
+    """Whether a source table is a query of the user's, which has no name."""
+    return source_table.strip().lower().startswith(QUERY_PREFIX)
+
 
 class SchemaNaming(StrEnum):
     """``default`` gives snake_case, ``direct`` keeps the source's spelling, ``auto`` is ``default`` for a new table."""

@@ -106,7 +106,8 @@ def select(
             )
     columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
     # Deleted rows whose mark is not read would look alive.
-    include_deleted = traits.deleted_rows and stream.deleted_field not in excluded
+    read = {column.name for column in columns}
+    include_deleted = traits.deleted_rows and (stream.deleted_field is None or stream.deleted_field in read)
     if traits.only_adds and cursor is None:
         # Each run adds all rows that there are: those that are gone are none of them.
         include_deleted = False

@@ -5,7 +5,7 @@ one rule (``values.py``), so that a value is the same whichever API served it an
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -77,10 +77,22 @@ def decode_csv_in_parts(
             yield cast_table(part, schema, collect=collect)
 
 
-def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema, *, collect: bool = False) -> Decoded:
+def decode_json(
+    records: Sequence[dict[str, Any]],
+    schema: pa.Schema,
+    places: Mapping[str, Sequence[str]] | None = None,
+    *,
+    collect: bool = False,
+) -> Decoded:
     """Records of a REST page as a table of ``schema``.
 
-    Numbers must come as the text that was on the wire (``loads_as_text`` keeps it). ``collect`` as for CSV.
+    Numbers must come as the text that was on the wire (``loads_as_text`` keeps it).
+
+    Args:
+        records: as they came.
+        schema: the columns wanted.
+        places: column → the keys that lead to its value, from one object into the next; by default its name alone.
+        collect: as for CSV.
 
     Raises:
         IncompleteReadError: a record lacks a field that was asked for.
@@ -90,11 +102,22 @@ def decode_json(records: Sequence[dict[str, Any]], schema: pa.Schema, *, collect
     arrays = []
     for field in schema:
         try:
-            values = [_as_text(record[field.name]) for record in records]
+            *way, key = (places or {}).get(field.name, (field.name,))
+            found = [_inside(record, way) for record in records] if way else records
+            values = [_as_text(record[key]) if record is not None else None for record in found]
         except KeyError:
             raise IncompleteReadError(f"a record lacks the field {field.name} that was asked for") from None
         arrays.append(text_array(values))
     return cast_table(pa.table(arrays, names=schema.names), schema, collect=collect)
+
+
+def _inside(record: dict[str, Any] | None, way: Sequence[str]) -> dict[str, Any] | None:
+    """The parent's record at the end of a way; None where there is no such parent."""
+    for key in way:
+        if record is None:
+            return None
+        record = record[key]
+    return record
 
 
 def loads_as_text(body: bytes) -> Any:

@@ -133,9 +133,16 @@ def _field(item: Answer) -> Field:
         sortable=bool(item.get("sortable")),
         nillable=bool(item.get("nillable")),
         calculated=bool(item.get("calculated")),
+        compound=text_in(item, "compoundFieldName", ""),
+        relationship=text_in(item, "relationshipName", ""),
+        references=_names(item.get("referenceTo")),
         precision=_digits(item.get("precision")),
         scale=_digits(item.get("scale")),
     )
+
+
+def _names(told: object) -> tuple[str, ...]:
+    return tuple(name for name in told if isinstance(name, str)) if isinstance(told, list) else ()
 
 
 def _digits(told: object) -> int:

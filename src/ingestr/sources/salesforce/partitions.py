@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from ingestr.core.schema import TableSchema
 from ingestr.sources.salesforce import soql
+from ingestr.sources.salesforce.query_text import OwnQuery
 from ingestr.sources.salesforce.ranges import IdRange
 
 LARGEST_REST_PAGE = 2_000
@@ -29,6 +30,7 @@ class RestQuery:
         shared: what joins the rows again where the fields have to be asked for in groups: the Id, and the system
             timestamp, of those the object has.
         ids: only rows of this range of Ids, if the query is a part of one that Salesforce could not serve whole.
+        own: the query that a user wrote, of whose rows these are; None where they are the object's.
     """
 
     object_name: str
@@ -40,6 +42,7 @@ class RestQuery:
     page_size: int = LARGEST_REST_PAGE
     shared: tuple[str, ...] = ()
     ids: IdRange | None = None
+    own: OwnQuery | None = None
 
     @property
     def resource(self) -> str:
@@ -49,12 +52,22 @@ class RestQuery:
     @property
     def conditions(self) -> tuple[str, ...]:
         """All conditions, those of the range of Ids among them."""
-        return (*self.where, *(self.ids.conditions() if self.ids is not None else ()))
+        own = (f"({self.own.condition})",) if self.own is not None and self.own.condition else ()
+        return (*own, *self.where, *(self.ids.conditions() if self.ids is not None else ()))
 
     @property
     def is_divisible(self) -> bool:
         """Whether ranges of Ids together match what this query does."""
         return self.order_by == "Id" and self.limit is None
+
+    @property
+    def rest_only(self) -> str:
+        """Why only REST can serve the query; empty where Bulk can too."""
+        return self.own.rest_only if self.own is not None else ""
+
+    def place(self, field: str) -> tuple[str, ...]:
+        """Where a field's value stands in a record: a parent's fields are in an object of their own."""
+        return (field,) if self.own is None else tuple(dict(self.own.keys).get(field, field).split("."))
 
     def after(self, row_id: str) -> "RestQuery":
         """The same query for the rows that follow this Id."""
@@ -62,11 +75,24 @@ class RestQuery:
 
     def soql(self, fields: Sequence[str]) -> str:
         """The query for some of the fields."""
-        return soql.select(self.object_name, fields, where=self.conditions, order_by=self.order_by, limit=self.limit)
+        return self._soql(fields, self.order_by)
 
     def bulk_soql(self) -> str:
         """The query for a job: unordered, as an order turns off the splitting by which Salesforce makes jobs fast."""
-        return soql.select(self.object_name, self.fields, where=self.conditions, limit=self.limit)
+        first_of_many = self.own is not None and self.own.limit is not None
+        return self._soql(self.fields, self.order_by if first_of_many else None)
+
+    def _soql(self, fields: Sequence[str], order_by: str | None) -> str:
+        own = self.own
+        return soql.select(
+            own.source if own is not None else self.object_name,
+            own.select(fields) if own is not None else fields,
+            where=self.conditions,
+            behind=own.behind if own is not None else "",
+            order_by=order_by,
+            limit=self.limit,
+            offset=own.offset if own is not None else 0,
+        )
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,8 @@ class Parts:
 
     def first_plan(self, query: RestQuery) -> ReadPlan:
         """By which API a query is asked first."""
+        if query.rest_only:
+            return ReadPlan(Api.REST, query.rest_only)
         return plan_read(
             self._client,
             query.object_name,
@@ -97,11 +99,11 @@ class Parts:
             try:
                 opened = self._open(query)
             except RequestRefusedError as error:
-                if not is_too_large(error):
+                if query.rest_only or not is_too_large(error):
                     raise
                 plan = ReadPlan(Api.BULK, f"REST cannot serve the query ({error.code})")
             else:
-                plan = too_many(opened.rows) or plan
+                plan = (None if query.rest_only else too_many(opened.rows)) or plan
         log.debug("reading %s by %s", query.object_name, plan)
         if opened is None or plan.api is Api.BULK:
             return self._by_bulk(query)

@@ -53,16 +53,20 @@ class ObjectRead:
             count: counts the rows of a query with conditions; None where Salesforce does not tell.
         """
         query, plan = self._query, self._parts.first_plan(self._query)
-        rows = count() if query.where and plan.api is Api.REST else plan.rows
+        rows = count() if query.conditions and plan.api is Api.REST else plan.rows
         if query.limit is not None:
             rows = query.limit if rows is None else min(rows, query.limit)
-        plan = too_many(rows) or plan
+        plan = (None if query.rest_only else too_many(rows)) or plan
         if plan.api is Api.BULK:
             text, calls = query.bulk_soql(), bulk_calls(rows, query.page_size)
             otherwise = "REST, if Bulk refuses the object"
         else:
             text, calls = query.soql(query.fields), rest_calls(rows, query.page_size, len(self._parts.groups))
-            otherwise = "" if rows is not None else "Bulk 2.0, if the first page says that there are many rows"
+            otherwise = (
+                ""
+                if rows is not None or query.rest_only
+                else "Bulk 2.0, if the first page says that there are many rows"
+            )
         return replace(plan, query=text, rows=rows, calls=calls, otherwise=otherwise)
 
     def rows(self) -> RecordStream:

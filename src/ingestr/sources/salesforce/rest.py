@@ -25,6 +25,10 @@ log = logging.getLogger("ingestr.salesforce")
 _LEAST_PAGE, _LARGEST_PAGE = 200, LARGEST_REST_PAGE
 _IDS_PER_QUERY = 200
 _REREADS = 3
+_OWN_HINTS = {
+    "EXCEEDED_ID_LIMIT": "a grouped query gives 2,000 groups at the most: group by less, or add conditions",
+    "NUMBER_OUTSIDE_VALID_RANGE": "OFFSET may be 2,000 at the most",
+}
 
 Record = dict[str, Any]
 
@@ -87,7 +91,8 @@ class RestRead:
                 records: list[Record] = self._page.parts("records")
                 if len(self._groups) > 1:
                     records = _complete(self._client, self._query, self._groups, records)
-                decoded = decode_json(records, schema, collect=reject is not None)
+                places = {name: self._query.place(name) for name in schema.names}
+                decoded = decode_json(records, schema, places, collect=reject is not None)
             read += decoded.rows
             for row in decoded.rejected:
                 if reject is not None:
@@ -129,10 +134,10 @@ def _page_size(wanted: int) -> int:
     return min(max(wanted, _LEAST_PAGE), _LARGEST_PAGE)
 
 
-def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str]) -> int | None:
+def count_rows(client: SalesforceClient, query: RestQuery, where: Sequence[str]) -> int | None:
     """``COUNT()`` of archived and deleted rows too, unless ``where`` says otherwise; None where it is not known."""
-    text = soql.select(object_name, ["COUNT()"], where=where)
-    answer = client.get_json(client.path("queryAll"), f"counting {object_name}", {"q": text})
+    text = replace(query, where=tuple(where), order_by=None, limit=None).soql(["COUNT()"])
+    answer = client.get_json(client.path("queryAll"), f"counting {query.object_name}", {"q": text})
     if not {"totalSize", "records"} & answer.keys():
         raise unexpected(answer.doing, "it is none to a query")
     return rows_in(answer, "totalSize")
@@ -141,7 +146,11 @@ def count_rows(client: SalesforceClient, object_name: str, where: Sequence[str])
 def queries_by_id(query: RestQuery, ids: Sequence[str]) -> Iterator[RestQuery]:
     """Queries for the rows of these Ids that still exist."""
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        yield replace(query, where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),), order_by=None)
+        yield _of_ids(query, ids[start : start + _IDS_PER_QUERY])
+
+
+def _of_ids(query: RestQuery, ids: Sequence[str]) -> RestQuery:
+    return replace(query, where=(soql.id_in(ids),), order_by=None, limit=None, ids=None)
 
 
 def find_bounds(client: SalesforceClient, query: RestQuery) -> IdRange | None:
@@ -176,7 +185,7 @@ def group_fields(client: SalesforceClient, query: RestQuery, known: Sequence[Seq
 
 
 def _fits(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) -> bool:
-    page_of_ids = soql.select(query.object_name, fields, where=[soql.id_in(["0" * 18] * _IDS_PER_QUERY)])
+    page_of_ids = _of_ids(query, ["0" * 18] * _IDS_PER_QUERY).soql(fields)
     everything = len(fields) >= len(query.fields) and set(fields) == set(query.fields)
     text = query.soql(fields) if everything else max(query.soql(fields), page_of_ids, key=len)
     return client.fits_url(client.path(query.resource), {"q": text})
@@ -196,7 +205,12 @@ def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) ->
     path, trail, rows = client.path(query.resource), Trail(doing), 0
     promised: int | None = None
     while True:
-        page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
+        try:
+            page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
+        except RequestRefusedError as error:
+            if query.own is not None and not is_too_wide(error):
+                error.hint = _OWN_HINTS.get(error.code, "check the query that --source-table holds")
+            raise
         if params is not None:
             promised, params = rows_in(page, "totalSize"), None
         rows += len(page.parts("records"))
@@ -263,12 +277,7 @@ def _other_groups(
 def _by_id(client: SalesforceClient, query: RestQuery, fields: Sequence[str], ids: Sequence[str]) -> dict[str, Record]:
     records: dict[str, Record] = {}
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = RestQuery(
-            query.object_name,
-            tuple(fields),
-            where=(soql.id_in(ids[start : start + _IDS_PER_QUERY]),),
-            include_deleted=query.include_deleted,
-        )
+        some = _of_ids(query, ids[start : start + _IDS_PER_QUERY])
         for page in _pages(client, some, fields):
             records.update((_id_of(record, query), record) for record in page.parts("records"))
     return records

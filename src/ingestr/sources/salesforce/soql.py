@@ -36,17 +36,23 @@ def select(
     fields: Sequence[str],
     *,
     where: Sequence[str] = (),
+    behind: str = "",
     order_by: str | None = None,
     limit: int | None = None,
+    offset: int = 0,
 ) -> str:
-    """A SOQL query."""
+    """A SOQL query; ``behind`` is what stands between its conditions and its order."""
     text = f"SELECT {', '.join(fields)} FROM {object_name}"  # noqa: S608 - names come from describe
     if where:
         text += f" WHERE {' AND '.join(where)}"
+    if behind:
+        text += f" {behind}"
     if order_by:
         text += f" ORDER BY {order_by}"
     if limit is not None:
         text += f" LIMIT {limit}"
+    if offset:
+        text += f" OFFSET {offset}"
     return text
 
 

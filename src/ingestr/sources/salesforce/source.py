@@ -11,7 +11,7 @@ import pyarrow as pa
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
-from ingestr.core.naming import only_one
+from ingestr.core.naming import is_query, only_one
 from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
@@ -28,6 +28,7 @@ from ingestr.sources.salesforce.jobs import QueryJob
 from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
 from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition, RestQuery, Scope
 from ingestr.sources.salesforce.reading import ObjectRead, read_partition
+from ingestr.sources.salesforce.relation import Relation, object_relation, query_relation
 from ingestr.sources.salesforce.rest import count_rows
 from ingestr.sources.salesforce.resume_token import ResumeToken
 from ingestr.sources.salesforce.spool import Spool
@@ -52,10 +53,12 @@ class SalesforceSource:
 
     def stream(self, table: str) -> "SalesforceStream":
         """The table of a documented name, ``custom:<API name>``, or any object's name."""
+        if is_query(table):
+            return SalesforceStream(self._client, self._clock, None, query_relation(self._client, table))
         named, describe = resolve_table(self._client, table)
         if named is None and not table.strip().lower().startswith(CUSTOM_PREFIX):
             named = _merged_where_it_can(describe)
-        return SalesforceStream(self._client, self._clock, named, describe)
+        return SalesforceStream(self._client, self._clock, named, object_relation(describe))
 
     def read(self, partition: Partition, reject: Callable[[RejectedRow], None] | None = None) -> RecordStream:
         """The rows of a partition of this org, which another process may have made."""
@@ -100,6 +103,22 @@ def _ours(partition: Partition) -> PagePartition | QueryPartition:
     return partition
 
 
+def _notes(relation: Relation) -> list[str]:
+    """What the user should know about a table."""
+    own = relation.own
+    if own is None:
+        return [f"{f.name} is left out: {f.note}" for f in relation.describe.fields if not f.readable and f.note]
+    if own.unmergeable:
+        return [f"the query is read as a whole at each run: it cannot be merged or counted, as {own.unmergeable}"]
+    lacking = [name for name in ("Id", SYSTEM_TIMESTAMP, "IsDeleted") if not relation.has(name)]
+    lacking = [name for name in lacking if relation.describe.find(name)]
+    if not lacking:
+        return []
+    return [
+        f"the query is read as a whole at each run: to merge its changes it would have to select {', '.join(lacking)}"
+    ]
+
+
 def _merged_where_it_can(describe: ObjectDescribe) -> NamedTable | None:
     """An object by its plain name is merged where it has what that takes; ``custom:`` is documented as a replace."""
     stamp = describe.find(SYSTEM_TIMESTAMP)
@@ -109,27 +128,31 @@ def _merged_where_it_can(describe: ObjectDescribe) -> NamedTable | None:
 
 
 class SalesforceStream:
-    """One object of the org."""
+    """One object of the org, or the rows of a query."""
 
     platform = "Salesforce"
 
-    def __init__(
-        self, client: SalesforceClient, clock: Clock, named: NamedTable | None, describe: ObjectDescribe
-    ) -> None:
+    def __init__(self, client: SalesforceClient, clock: Clock, named: NamedTable | None, relation: Relation) -> None:
         self._client = client
         self._clock = clock
-        self._describe = describe
-        self.source_object = describe.name
+        self._relation = relation
+        self._describe = relation.describe
+        self.source_object = relation.name
         self.strategy = named.strategy if named else WriteStrategy.REPLACE
         self.cursor_field = self.check_cursor(named.cursor_field) if named and named.cursor_field else None
-        readable = [field for field in describe.fields if field.readable]
-        self.schema = TableSchema(tuple(Column(f.name, f.arrow_type, f.name) for f in readable))
-        self.primary_key = ("Id",) if describe.find("Id") else ()
+        self.schema = TableSchema(tuple(Column(f.name, f.arrow_type, f.name) for f in relation.fields))
+        self.primary_key = ("Id",) if relation.has("Id") else ()
         self._jobs: dict[str, QueryJob] = {}
-        self.notes = [f"{f.name} is left out: {f.note}" for f in describe.fields if not f.readable and f.note]
+        self.notes = _notes(relation)
 
     def check_cursor(self, name: str) -> str:
         """The field for a key the user named; ``last_timestamp`` is the best timestamp that the object has."""
+        own = self._relation.own
+        if own is not None and own.unmergeable:
+            raise ConfigurationError(
+                f"the query cannot be merged by {name}: {own.unmergeable}",
+                hint="leave out the incremental key: the rows are replaced as a whole at each run",
+            )
         usable = [f.name for f in self._describe.fields if f.type in ("date", "datetime") and f.filterable]
         wanted = name
         if name.lower() == "last_timestamp":
@@ -144,6 +167,11 @@ class SalesforceStream:
                 f"the incremental key {name} of {self.source_object} is {reason}",
                 hint="it must be a date or datetime to filter by: " + ", ".join(usable),
             )
+        if not self._relation.has(field.name):
+            raise ConfigurationError(
+                f"the incremental key {name} is not among what the query selects",
+                hint=f"add {field.name} to its SELECT",
+            )
         return field.name
 
     def server_now(self) -> datetime:
@@ -153,11 +181,7 @@ class SalesforceStream:
     @property
     def decimals(self) -> dict[str, pa.DataType]:
         """Fields of type currency, percent and double, with the digits that describe declares."""
-        return {
-            field.name: field.decimal_type
-            for field in self._describe.fields
-            if field.readable and field.decimal_type is not None
-        }
+        return {field.name: field.decimal_type for field in self._relation.fields if field.decimal_type is not None}
 
     def declare(self, types: Mapping[str, pa.DataType]) -> None:
         """Let fields have these types from now on, in ``schema`` and in what is read."""
@@ -167,8 +191,8 @@ class SalesforceStream:
 
     @property
     def calculated_fields(self) -> tuple[str, ...]:
-        """Formulas and roll-ups, whose values change without the row's timestamp moving."""
-        return tuple(field.name for field in self._describe.fields if field.calculated and field.readable)
+        """Formulas, roll-ups and fields of parents, whose values change without the row's timestamp moving."""
+        return tuple(field.name for field in self._relation.fields if field.calculated)
 
     @property
     def deleted_field(self) -> str | None:
@@ -199,14 +223,14 @@ class SalesforceStream:
         """Rows that are not deleted and were created before this moment; None where Salesforce cannot count them."""
         conditions = [*soql.window_conditions(changed, is_date=False), *self._live_conditions(before)]
         try:
-            return count_rows(self._client, self.source_object, conditions)
+            return count_rows(self._client, self._rows(), conditions)
         except RequestRefusedError as error:
             log.warning("%s: the number of rows cannot be compared", error)
             return None
 
     def deleted_since(self, start: datetime, end: datetime) -> list[str]:
         """Ids of rows deleted between two moments; none where the object or its log does not reach back so far."""
-        return deleted_ids(self._client, self.source_object, start, end) if self._describe.replicateable else []
+        return deleted_ids(self._client, self._describe.name, start, end) if self._describe.replicateable else []
 
     def can_resume(self, token: str) -> bool:
         """Whether the job is still there, and of the API version of this run."""
@@ -227,7 +251,7 @@ class SalesforceStream:
 
     def _job(self, job_id: str) -> QueryJob:
         if job_id not in self._jobs:
-            self._remember(QueryJob(self._client, self._clock, job_id, self.source_object))
+            self._remember(QueryJob(self._client, self._clock, job_id, self._describe.name))
         return self._jobs[job_id]
 
     def _remember(self, job: QueryJob) -> None:
@@ -241,7 +265,7 @@ class SalesforceStream:
             if self.deleted_field and not request.include_deleted:
                 where.append(f"{self.deleted_field} = false")
             try:
-                return count_rows(self._client, self.source_object, where)
+                return count_rows(self._client, self._rows(), where)
             except RequestRefusedError as error:
                 log.debug("%s", error)
                 return None
@@ -261,7 +285,7 @@ class SalesforceStream:
         columns = [
             Column(name, request.widened.get(name, types[name]), name) for name in request.fields if name in types
         ]
-        scope = Scope(self.source_object, TableSchema(tuple(columns)), org, request.private)
+        scope = Scope(self._describe.name, TableSchema(tuple(columns)), org, request.private)
         return ObjectRead(self._client, self._clock, scope, self._query(request), request, self._remember)
 
     def _query(self, request: ReadRequest) -> RestQuery:
@@ -270,8 +294,8 @@ class SalesforceStream:
         conditions = soql.window_conditions(request.window, is_date=key is not None and key.type == "date")
         if request.live_before is not None:
             conditions += self._live_conditions(request.live_before)
-        return RestQuery(
-            self.source_object,
+        query = RestQuery(
+            self._describe.name,
             request.fields,
             where=tuple(conditions),
             # Pages of an unordered query may repeat or miss rows that change meanwhile.
@@ -280,4 +304,13 @@ class SalesforceStream:
             include_deleted=request.include_deleted or request.live_before is not None or request.keys is not None,
             page_size=request.page_size,
             shared=tuple(name for name in ("Id", SYSTEM_TIMESTAMP) if self._describe.find(name)),
+            own=self._relation.own,
         )
+        if query.own is None or not query.own.unmergeable:
+            return query
+        limits = [limit for limit in (request.limit, query.own.limit) if limit is not None]
+        return replace(query, order_by=query.own.order_by or None, limit=min(limits, default=None), shared=())
+
+    def _rows(self) -> RestQuery:
+        """All rows, to be counted."""
+        return RestQuery(self._describe.name, (), own=self._relation.own)

@@ -48,7 +48,22 @@ JUNCTION_LIST = "urn:JunctionIdListNames"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a describe, as far as reading it needs."""
+    """One field of a describe, as far as reading it needs.
+
+    Args:
+        name: its API name; for a field of a parent, the path that leads to it.
+        type: Salesforce's type.
+        soap_type: the type in SOAP.
+        filterable: whether conditions may name it.
+        sortable: whether rows may be ordered by it.
+        nillable: whether it may be empty.
+        calculated: whether its value changes without the row's timestamp moving.
+        precision: digits of a number.
+        scale: digits behind its point.
+        compound: the field of several values that it is a part of, or empty.
+        relationship: the name under which a path goes on to the parent; empty where there is none.
+        references: the objects that the parent may be of.
+    """
 
     name: str
     type: str
@@ -57,6 +72,9 @@ class Field:
     sortable: bool = False
     nillable: bool = True
     calculated: bool = False
+    compound: str = ""
+    relationship: str = ""
+    references: tuple[str, ...] = ()
     precision: int = 0
     scale: int = 0
 
