@@ -119,7 +119,7 @@ _HONOURED = (
         kind=Kind.TEXT,
         metavar="TABLE",
         variables=("SOURCE_TABLE",),
-        help="account, custom:<API name>, or any object (required)",
+        help="account, custom:<API name>, any object, or query:<SOQL> (required)",
     ),
     Option(
         name="dest_uri",

@@ -165,13 +165,21 @@ def by_keys(org: SimulatedOrg, source: Source) -> PartitionedRead:
     return planned(source, "lead", keys=tuple(sorted(org.table("Lead").column("Id").to_pylist())[:250]))
 
 
+def by_ranges_of_a_query(org: SimulatedOrg, source: Source) -> PartitionedRead:
+    """Ranges of Ids among the rows of a user's query."""
+    org.query_timeout_rows = 100
+    return planned(source, "query:SELECT FIELDS(ALL) FROM Lead l WHERE l.Name != 'Nobody' OR l.Name = null")
+
+
 def refusing_more_than(fields: int) -> Fault:
     """Queries for more fields are too complicated for ever."""
     path = r"\?q=SELECT." + r"\w+%2C." * fields
     return Fault(path=path, times=None, status=400, headers=JSON_HEADERS, body=COMPLICATED)
 
 
-@pytest.mark.parametrize("cut", [by_pages, by_locators, by_ranges, by_ranges_and_jobs, by_groups, by_keys])
+@pytest.mark.parametrize(
+    "cut", [by_pages, by_locators, by_ranges, by_ranges_and_jobs, by_groups, by_keys, by_ranges_of_a_query]
+)
 def test_every_kind_is_read_twice_in_another_process(org: SimulatedOrg, opened: Opened, cut: Any) -> None:
     """The rows are the same each time, and with the URI in the environment nothing else is needed."""
     one = cut(org, opened(org))
