@@ -49,9 +49,9 @@ def test_parents_fields_are_columns(org: SimulatedOrg, either: Database, api: st
     for row in by_id(org, "Opportunity").values():
         if row["Amount"] is None or row["Amount"] <= 1000:
             continue
-        account = accounts.get(row["AccountId"], {})
+        account = accounts.get(row["AccountId"] or "", {})
         wanted.append(
-            (row["Id"], row["Amount"], account.get("Name"), users.get(account.get("OwnerId"), {}).get("Username"))
+            (row["Id"], row["Amount"], account.get("Name"), users.get(account.get("OwnerId") or "", {}).get("Username"))
         )
     assert result.read_by == api
     assert result.rows_read == len(wanted) > 20
@@ -90,7 +90,7 @@ def test_groups(org: SimulatedOrg, either: Database) -> None:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in by_id(org, "Opportunity").values():
         closed: date = row["CloseDate"]
-        name = accounts.get(row["AccountId"], {}).get("Name")
+        name = accounts.get(row["AccountId"] or "", {}).get("Name")
         groups.setdefault((row["StageName"], name, closed.year), []).append(closed)
     found = content(either, "SELECT stage_name, account_name, expr1, n, expr0 FROM public.t")
     assert {row[:3]: row[3:] for row in found} == {key: (len(days), max(days)) for key, days in groups.items()}
