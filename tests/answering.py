@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.config import SalesforceConfig
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.logins.config import SalesforceConfig
 from support import FastClock
 
 Headers = dict[str, str] | list[tuple[bytes, bytes]]

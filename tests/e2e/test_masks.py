@@ -10,7 +10,7 @@ import pytest
 
 from ingestr.errors import ConfigurationError, DecodeError, IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce import body, spool
+from ingestr.sources.salesforce.read import body, spool
 from support import JSON_HEADERS, bulk, command, ingest, loaded, query, source_uri, table_names
 
 HOUR = 3600

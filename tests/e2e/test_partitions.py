@@ -21,9 +21,9 @@ from ingestr.errors import ConfigurationError, IncompleteReadError, IngestrError
 from ingestr.registry import open_source
 from ingestr.simulator import Fault, SimulatedOrg
 from ingestr.sources.base import Partition, PartitionedRead, ReadRequest, RejectedRow, Source
-from ingestr.sources.salesforce import body
-from ingestr.sources.salesforce.objects import NAMED_TABLES
-from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition
+from ingestr.sources.salesforce.meta.objects import NAMED_TABLES
+from ingestr.sources.salesforce.read import body
+from ingestr.sources.salesforce.read.partitions import PagePartition, QueryPartition
 from support import JSON_HEADERS, FastClock, assert_same, claim_huge, source_uri
 
 PAGE = 80

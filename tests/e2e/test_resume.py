@@ -13,8 +13,8 @@ import pytest
 
 from ingestr.errors import DestinationError, IngestrError, QuotaError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.resume_token import ResumeToken
-from ingestr.sources.salesforce.spool import MARK, RawPage, Spool
+from ingestr.sources.salesforce.read.resume_token import ResumeToken
+from ingestr.sources.salesforce.read.spool import MARK, RawPage, Spool
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, query, table_names
 
 PAGE = 10

@@ -7,7 +7,7 @@ import pytest
 
 from databases import PostgresDatabase, new_database
 from ingestr.simulator import SimulatedOrg
-from ingestr.sources.salesforce.objects import NAMED_TABLES
+from ingestr.sources.salesforce.meta.objects import NAMED_TABLES
 from servers import Server
 from support import Database, assert_same, claim_huge, expected, ingest, loaded
 

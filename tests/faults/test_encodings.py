@@ -6,8 +6,8 @@ import pytest
 
 from ingestr.errors import SourceError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce import page_reader
-from ingestr.sources.salesforce.checks import encoding_of
+from ingestr.sources.salesforce.http.checks import encoding_of
+from ingestr.sources.salesforce.read import page_reader
 from support import claim_huge, ingest, table_names
 
 

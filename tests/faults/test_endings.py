@@ -15,9 +15,9 @@ import ingestr
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IncompleteReadError, SourceUnavailableError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.connections import OpenSockets
-from ingestr.sources.salesforce.pages import GivenUpError, Workers
-from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport
+from ingestr.sources.salesforce.http.connections import OpenSockets
+from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport
+from ingestr.sources.salesforce.read.pages import GivenUpError, Workers
 from support import JSON_HEADERS, FastClock, claim_huge, source_uri
 
 PAGE = 10
@@ -244,7 +244,7 @@ def test_a_job_is_asked_for_again(bulk_org: SimulatedOrg) -> None:
 
 def test_a_server_that_stays_unwell(bulk_org: SimulatedOrg, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience has an end."""
-    monkeypatch.setattr("ingestr.sources.salesforce.transport._ATTEMPTS", 2)
+    monkeypatch.setattr("ingestr.sources.salesforce.http.transport._ATTEMPTS", 2)
     bulk_org.faults.add(Fault(method="POST", path="/jobs/query$", times=None, status=503, body="[]"))
     with pytest.raises(SourceUnavailableError):
         ingestr.read(source_uri(bulk_org), "lead")

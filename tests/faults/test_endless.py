@@ -7,7 +7,7 @@ import pytest
 
 from ingestr.errors import IncompleteReadError, SourceError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.checks import Trail
+from ingestr.sources.salesforce.http.checks import Trail
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, table_names
 
 NEXT = "/services/data/v67.0/query/01g000000000001-2000"

@@ -20,10 +20,10 @@ from ingestr import redaction
 from ingestr.core.secret import Secret
 from ingestr.errors import IngestrError
 from ingestr.sources.base import ReadRequest
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.config import ClientCredentials, SalesforceConfig, UsernamePassword
-from ingestr.sources.salesforce.describe import resolve_table
-from ingestr.sources.salesforce.relation import object_relation
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.logins.config import ClientCredentials, SalesforceConfig, UsernamePassword
+from ingestr.sources.salesforce.meta.describe import resolve_table
+from ingestr.sources.salesforce.meta.relation import object_relation
 from ingestr.sources.salesforce.source import SalesforceStream
 from support import FastClock
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingestr.errors import JobFailedError, RequestRefusedError, SourceError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
+from ingestr.sources.salesforce.read.groups import FieldGroups, is_too_wide
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, table_names
 
 COMPLICATED = "QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter is too complicated."
@@ -140,7 +140,7 @@ def test_ranges_that_bulk_refuses_are_cut_until_rest_takes_them(
     org: SimulatedOrg, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too large as a whole and too wide for Bulk: smaller ranges of Ids come by REST, in groups of fields."""
-    monkeypatch.setattr("ingestr.sources.salesforce.planner.MOST_REST_ROWS", 40)
+    monkeypatch.setattr("ingestr.sources.salesforce.read.planner.MOST_REST_ROWS", 40)
     org.faults.add(refusing(*COMPLICATED, path=more_than(20)))
     large = refusing("OPERATION_TOO_LARGE", "too large", method="POST", path="/jobs/query")
     org.faults.add(replace(large, times=1))

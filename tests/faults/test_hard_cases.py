@@ -12,10 +12,10 @@ import pytest
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError, IncompleteReadError, RequestRefusedError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.auth import SessionAuth
-from ingestr.sources.salesforce.config import parse_config
 from ingestr.sources.salesforce.decode import decode_csv
-from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport
+from ingestr.sources.salesforce.http.auth import SessionAuth
+from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport
+from ingestr.sources.salesforce.logins.config import parse_config
 from support import (
     JSON_HEADERS,
     FastClock,

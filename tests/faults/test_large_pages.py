@@ -9,7 +9,8 @@ import pytest
 
 from ingestr.errors import IncompleteReadError, SourceError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce import body, decode, spool
+from ingestr.sources.salesforce import decode
+from ingestr.sources.salesforce.read import body, spool
 from support import assert_same, claim_huge, expected, ingest, loaded
 
 PAGE = 15
@@ -48,7 +49,7 @@ def test_large_pages_are_read_whole(
             parts.append(part.rows)
             yield part
 
-    monkeypatch.setattr("ingestr.sources.salesforce.page_reader.decode_csv_in_parts", counted)
+    monkeypatch.setattr("ingestr.sources.salesforce.read.page_reader.decode_csv_in_parts", counted)
     folder = tmp_path / "pages"
     ingest(large_org, "lead", database, page_size=PAGE, pipelines_dir=str(folder))
     assert_same(loaded(database), expected(large_org, "Lead", deleted=False))

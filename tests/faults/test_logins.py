@@ -16,8 +16,8 @@ from ingestr.errors import (
     SourceUnavailableError,
 )
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce import refusals
-from ingestr.sources.salesforce.answers import ApiError
+from ingestr.sources.salesforce.http.answers import ApiError
+from ingestr.sources.salesforce.logins import refusals
 from support import JSON_HEADERS, FastClock, assert_same, claim_huge, expected, ingest, loaded, source_uri
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingestr.errors import JobFailedError
 from ingestr.simulator import Fault, SimulatedOrg
-from ingestr.sources.salesforce.ranges import IdRange, to_id, to_number, with_checksum
+from ingestr.sources.salesforce.read.ranges import IdRange, to_id, to_number, with_checksum
 from support import JSON_HEADERS, assert_same, claim_huge, expected, ingest, loaded, query, table_names
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

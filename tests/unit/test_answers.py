@@ -14,10 +14,10 @@ import pytest
 from answering import Said, served
 from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError, IngestrError, SourceError, SourceUnavailableError
-from ingestr.sources.salesforce.answers import error_of, is_transient, parse_errors
-from ingestr.sources.salesforce.config import AccessToken, SalesforceConfig
-from ingestr.sources.salesforce.shapes import Answer, http_date, interpreting, whole_number
-from ingestr.sources.salesforce.transport import REDIRECTED_TO, retry_after
+from ingestr.sources.salesforce.http.answers import error_of, is_transient, parse_errors
+from ingestr.sources.salesforce.http.shapes import Answer, http_date, interpreting, whole_number
+from ingestr.sources.salesforce.http.transport import REDIRECTED_TO, retry_after
+from ingestr.sources.salesforce.logins.config import AccessToken, SalesforceConfig
 from support import FastClock
 
 JSON = {"Content-Type": "application/json"}

@@ -9,8 +9,8 @@ import zlib
 import pytest
 
 from ingestr.errors import IncompleteReadError
-from ingestr.sources.salesforce.body import check, is_large, open_text, text_of
-from ingestr.sources.salesforce.spool import RawPage
+from ingestr.sources.salesforce.read.body import check, is_large, open_text, text_of
+from ingestr.sources.salesforce.read.spool import RawPage
 
 DICE = random.Random(3)
 TEXT = b'"x"\n' + b"".join(b'"%d"\n' % DICE.getrandbits(64) for _ in range(2_000))
@@ -72,9 +72,9 @@ def test_a_text_larger_than_it_says_is_refused(rows: int | None) -> None:
 HUNGRY = """
 import resource, sys
 from ingestr.errors import IncompleteReadError
-from ingestr.sources.salesforce.body import check, is_large, open_text, text_of
+from ingestr.sources.salesforce.read.body import check, is_large, open_text, text_of
 from ingestr.sources.salesforce.decode import decode_csv, decode_csv_in_parts
-from ingestr.sources.salesforce.spool import RawPage
+from ingestr.sources.salesforce.read.spool import RawPage
 import pyarrow as pa
 sys.path.insert(0, sys.argv[1])
 from test_body import bomb, forged

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestr.errors import SourceError
-from ingestr.sources.salesforce.checks import address, id_in, is_id, is_version, locator, rows_in, rows_of_header
-from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.http.checks import address, id_in, is_id, is_version, locator, rows_in, rows_of_header
+from ingestr.sources.salesforce.http.shapes import Answer
 
 SINGLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(SINGLE, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))

@@ -4,7 +4,7 @@ import pytest
 
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError, IngestrError
-from ingestr.sources.salesforce.config import (
+from ingestr.sources.salesforce.logins.config import (
     AccessToken,
     ClientCredentials,
     SalesforceConfig,

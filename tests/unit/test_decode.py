@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError, IncompleteReadError
-from ingestr.sources.salesforce.body import check, open_text
 from ingestr.sources.salesforce.decode import decode_csv, decode_csv_in_parts, decode_json, loads_as_text
-from ingestr.sources.salesforce.spool import RawPage
-from ingestr.sources.salesforce.types import ARROW_TYPES
+from ingestr.sources.salesforce.meta.types import ARROW_TYPES
+from ingestr.sources.salesforce.read.body import check, open_text
+from ingestr.sources.salesforce.read.spool import RawPage
 
 
 def one(type_: pa.DataType, *cells: str) -> list[Any]:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from ingestr.errors import IncompleteReadError
-from ingestr.sources.salesforce.body import open_text
 from ingestr.sources.salesforce.decode import decode_csv, decode_csv_in_parts
-from ingestr.sources.salesforce.spool import RawPage
+from ingestr.sources.salesforce.read.body import open_text
+from ingestr.sources.salesforce.read.spool import RawPage
 
 # Several tests of a part each, so that they run side by side.
 PARTS = 4

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ingestr.errors import ConfigurationError, SourceError
-from ingestr.sources.salesforce.describe import parse_describe
-from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.http.shapes import Answer
+from ingestr.sources.salesforce.meta.describe import parse_describe
 
 FIELD = {"name": "Level__c", "type": "string", "soapType": "xsd:string", "filterable": True}
 

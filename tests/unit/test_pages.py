@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestr.sources.salesforce.pages import GivenUpError, as_they_end
+from ingestr.sources.salesforce.read.pages import GivenUpError, as_they_end
 
 
 def ended(result: int) -> Future[int]:

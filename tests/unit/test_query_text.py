@@ -3,7 +3,7 @@
 import pytest
 
 from ingestr.errors import ConfigurationError
-from ingestr.sources.salesforce.query_text import Item, parse_query
+from ingestr.sources.salesforce.meta.query_text import Item, parse_query
 
 
 def test_the_parts_of_a_query() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ingestr.core.schema import TIMESTAMP, ColumnWidenedError
 from ingestr.errors import DecodeError
 from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_json, loads_as_text
-from ingestr.sources.salesforce.values import convert
+from ingestr.sources.salesforce.decode.values import convert
 
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "5000"))
 INT, DOUBLE, BOOL, DATE, TIME = pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.time64("us")

@@ -18,20 +18,20 @@ from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
 from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, Usage
-from ingestr.sources.salesforce import soql
-from ingestr.sources.salesforce.auth import SOAP_LOGIN_ENDS
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.config import UsernamePassword, parse_config
-from ingestr.sources.salesforce.deletes import deleted_ids
-from ingestr.sources.salesforce.describe import ObjectDescribe, resolve_table
-from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
-from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition, RestQuery, Scope
-from ingestr.sources.salesforce.reading import ObjectRead, read_partition
-from ingestr.sources.salesforce.relation import Relation, object_relation, query_relation
-from ingestr.sources.salesforce.rest import count_rows
-from ingestr.sources.salesforce.resume_token import ResumeToken
-from ingestr.sources.salesforce.spool import Spool
+from ingestr.sources.salesforce.http.auth import SOAP_LOGIN_ENDS
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.logins.config import UsernamePassword, parse_config
+from ingestr.sources.salesforce.meta.deletes import deleted_ids
+from ingestr.sources.salesforce.meta.describe import ObjectDescribe, resolve_table
+from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
+from ingestr.sources.salesforce.meta.relation import Relation, object_relation, query_relation
+from ingestr.sources.salesforce.read import soql
+from ingestr.sources.salesforce.read.jobs import QueryJob
+from ingestr.sources.salesforce.read.partitions import PagePartition, QueryPartition, RestQuery, Scope
+from ingestr.sources.salesforce.read.reading import ObjectRead, read_partition
+from ingestr.sources.salesforce.read.rest import count_rows
+from ingestr.sources.salesforce.read.resume_token import ResumeToken
+from ingestr.sources.salesforce.read.spool import Spool
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -9,7 +9,7 @@ from isal.igzip_lib import IsalError
 
 from ingestr.core.clock import Clock
 from ingestr.errors import SourceError, SourceUnavailableError
-from ingestr.sources.salesforce.checks import encoding_of
+from ingestr.sources.salesforce.http.checks import encoding_of
 
 # Seconds for one body. Salesforce itself gives up a request after ten minutes.
 LONGEST_BODY = 900.0

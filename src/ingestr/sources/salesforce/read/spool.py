@@ -22,8 +22,8 @@ from types import NoneType
 from typing import Any
 
 from ingestr.errors import SourceError
-from ingestr.sources.salesforce.checks import locator, text_in
-from ingestr.sources.salesforce.shapes import Answer
+from ingestr.sources.salesforce.http.checks import locator, text_in
+from ingestr.sources.salesforce.http.shapes import Answer
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -20,7 +20,7 @@ from ingestr.errors import (
     SourceUnavailableError,
 )
 from ingestr.redaction import shown
-from ingestr.sources.salesforce.transport import REDIRECTED_TO, proxy_of
+from ingestr.sources.salesforce.http.transport import REDIRECTED_TO, proxy_of
 
 log = logging.getLogger("ingestr.salesforce")
 

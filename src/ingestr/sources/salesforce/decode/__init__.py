@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from ingestr.errors import DecodeError, IncompleteReadError
 from ingestr.sources.base import RejectedRow
-from ingestr.sources.salesforce.cells import read_page, read_parts
-from ingestr.sources.salesforce.values import convert, text_array
+from ingestr.sources.salesforce.decode.cells import read_page, read_parts
+from ingestr.sources.salesforce.decode.values import convert, text_array
 
 # Blocks that fit a processor's cache are parsed fastest.
 _BLOCK_BYTES = 2 << 20

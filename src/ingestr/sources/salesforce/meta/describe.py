@@ -6,11 +6,11 @@ from functools import cached_property
 
 from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
-from ingestr.sources.salesforce.checks import name_in, text_in
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
-from ingestr.sources.salesforce.shapes import Answer, unexpected
-from ingestr.sources.salesforce.types import Field
+from ingestr.sources.salesforce.http.checks import name_in, text_in
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.http.shapes import Answer, unexpected
+from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
+from ingestr.sources.salesforce.meta.types import Field
 
 _NOT_SEEN = "Setup > Object Manager lists the API names; the logged-in user may lack the permission to see the object"
 

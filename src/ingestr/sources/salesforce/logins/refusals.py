@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ingestr.sources.salesforce.answers import ApiError
+from ingestr.sources.salesforce.http.answers import ApiError
 
 SOAP_LOGIN_ENDS = (
     "the login by username and password ends for all orgs in Summer '27 (June 2027); "

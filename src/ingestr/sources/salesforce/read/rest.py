@@ -9,15 +9,15 @@ import pyarrow as pa
 
 from ingestr.errors import IncompleteReadError, RequestRefusedError
 from ingestr.sources.base import RejectedRow
-from ingestr.sources.salesforce import soql
-from ingestr.sources.salesforce.checks import Trail, address, id_in, is_id, rows_in
-from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
-from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
-from ingestr.sources.salesforce.objects import SYSTEM_TIMESTAMP
-from ingestr.sources.salesforce.partitions import LARGEST_REST_PAGE, RestQuery
-from ingestr.sources.salesforce.ranges import IdRange, to_number
-from ingestr.sources.salesforce.shapes import Answer, interpreting, unexpected
+from ingestr.sources.salesforce.http.checks import Trail, address, id_in, is_id, rows_in
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.http.shapes import Answer, interpreting, unexpected
+from ingestr.sources.salesforce.meta.objects import SYSTEM_TIMESTAMP
+from ingestr.sources.salesforce.read import soql
+from ingestr.sources.salesforce.read.groups import FieldGroups, is_too_wide
+from ingestr.sources.salesforce.read.partitions import LARGEST_REST_PAGE, RestQuery
+from ingestr.sources.salesforce.read.ranges import IdRange, to_number
 
 log = logging.getLogger("ingestr.salesforce")
 

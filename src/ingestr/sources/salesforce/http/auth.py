@@ -15,8 +15,7 @@ import httpx
 
 from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError, IngestrError, SessionExpiredError, SourceError
-from ingestr.sources.salesforce import refusals
-from ingestr.sources.salesforce.answers import (
+from ingestr.sources.salesforce.http.answers import (
     EXPIRED_SESSION,
     MISPLACED_SESSION,
     error_of,
@@ -26,7 +25,9 @@ from ingestr.sources.salesforce.answers import (
     texts_of_xml,
     unreachable,
 )
-from ingestr.sources.salesforce.config import (
+from ingestr.sources.salesforce.http.shapes import as_object, interpreting, unexpected
+from ingestr.sources.salesforce.logins import refusals
+from ingestr.sources.salesforce.logins.config import (
     AccessToken,
     ClientCredentials,
     Login,
@@ -35,7 +36,6 @@ from ingestr.sources.salesforce.config import (
     is_host,
     is_loopback,
 )
-from ingestr.sources.salesforce.shapes import as_object, interpreting, unexpected
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -21,10 +21,10 @@ from ingestr.core.clock import Clock
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
 from ingestr.redaction import guard_log
-from ingestr.sources.salesforce.config import MOST_BYTES, is_loopback
-from ingestr.sources.salesforce.connections import Line
-from ingestr.sources.salesforce.shapes import http_date
-from ingestr.sources.salesforce.whole import read_whole
+from ingestr.sources.salesforce.http.connections import Line
+from ingestr.sources.salesforce.http.shapes import http_date
+from ingestr.sources.salesforce.http.whole import read_whole
+from ingestr.sources.salesforce.logins.config import MOST_BYTES, is_loopback
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -16,11 +16,10 @@ from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.errors import AuthenticationError, ConfigurationError, QuotaError, SourceError
 from ingestr.sources.base import Usage
-from ingestr.sources.salesforce.answers import error_of, is_transient, unreachable
-from ingestr.sources.salesforce.auth import Session, SessionAuth, org_id_of
-from ingestr.sources.salesforce.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig, is_loopback
-from ingestr.sources.salesforce.connections import Line
-from ingestr.sources.salesforce.shapes import (
+from ingestr.sources.salesforce.http.answers import error_of, is_transient, unreachable
+from ingestr.sources.salesforce.http.auth import Session, SessionAuth, org_id_of
+from ingestr.sources.salesforce.http.connections import Line
+from ingestr.sources.salesforce.http.shapes import (
     Answer,
     as_object,
     as_objects,
@@ -29,7 +28,8 @@ from ingestr.sources.salesforce.shapes import (
     unexpected,
     whole_number,
 )
-from ingestr.sources.salesforce.transport import TIMEOUT, RetryTransport, make_connections
+from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport, make_connections
+from ingestr.sources.salesforce.logins.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig, is_loopback
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from pyarrow.lib import StringBuilder
 
 from ingestr.core.schema import MOST_DIGITS, ColumnWidenedError
-from ingestr.sources.salesforce.cells import texts
+from ingestr.sources.salesforce.decode.cells import texts
 
 TIME = pa.time64("us")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")

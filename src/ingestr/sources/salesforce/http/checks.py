@@ -8,7 +8,7 @@ import re
 from urllib.parse import unquote
 
 from ingestr.errors import IncompleteReadError, SourceError
-from ingestr.sources.salesforce.shapes import Answer, unexpected
+from ingestr.sources.salesforce.http.shapes import Answer, unexpected
 
 # No address of Salesforce is nearly as long: together with the headers it must fit 16,384 bytes.
 _LONGEST_ADDRESS = 8_000

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as NotYet
 from threading import Event, Lock
 from typing import Any, TypeVar
 
-from ingestr.sources.salesforce.connections import Line
+from ingestr.sources.salesforce.http.connections import Line
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -4,8 +4,8 @@ import logging
 from datetime import datetime, timedelta
 
 from ingestr.errors import RequestRefusedError
-from ingestr.sources.salesforce.checks import id_in
-from ingestr.sources.salesforce.client import SalesforceClient
+from ingestr.sources.salesforce.http.checks import id_in
+from ingestr.sources.salesforce.http.client import SalesforceClient
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from ingestr.errors import IncompleteReadError, RequestRefusedError
 from ingestr.sources.base import ReadRequest
-from ingestr.sources.salesforce.checks import Trail, address
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.page_reader import PageHead, PageReader
-from ingestr.sources.salesforce.pages import Pool, as_they_end, wait_for
-from ingestr.sources.salesforce.partitions import PagePartition, Scope
-from ingestr.sources.salesforce.shapes import Answer
-from ingestr.sources.salesforce.spool import RawPage
+from ingestr.sources.salesforce.http.checks import Trail, address
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.http.shapes import Answer
+from ingestr.sources.salesforce.read.jobs import QueryJob
+from ingestr.sources.salesforce.read.page_reader import PageHead, PageReader
+from ingestr.sources.salesforce.read.pages import Pool, as_they_end, wait_for
+from ingestr.sources.salesforce.read.partitions import PagePartition, Scope
+from ingestr.sources.salesforce.read.spool import RawPage
 
 log = logging.getLogger("ingestr.salesforce")
 

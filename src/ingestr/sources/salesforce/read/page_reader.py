@@ -15,14 +15,14 @@ import pyarrow as pa
 from ingestr.core.clock import Clock
 from ingestr.errors import IncompleteReadError, RequestRefusedError, SourceError, SourceUnavailableError
 from ingestr.sources.base import RejectedRow
-from ingestr.sources.salesforce.body import check, gathered, is_large, open_text, text_of
-from ingestr.sources.salesforce.checks import encoding_of, locator, rows_of_header
-from ingestr.sources.salesforce.client import SalesforceClient
 from ingestr.sources.salesforce.decode import Decoded, decode_csv, decode_csv_in_parts
-from ingestr.sources.salesforce.pages import GivenUpError
-from ingestr.sources.salesforce.partitions import PagePartition, Scope
-from ingestr.sources.salesforce.shapes import interpreting
-from ingestr.sources.salesforce.spool import RawPage, Spool
+from ingestr.sources.salesforce.http.checks import encoding_of, locator, rows_of_header
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.http.shapes import interpreting
+from ingestr.sources.salesforce.read.body import check, gathered, is_large, open_text, text_of
+from ingestr.sources.salesforce.read.pages import GivenUpError
+from ingestr.sources.salesforce.read.partitions import PagePartition, Scope
+from ingestr.sources.salesforce.read.spool import RawPage, Spool
 
 log = logging.getLogger("ingestr.salesforce")
 

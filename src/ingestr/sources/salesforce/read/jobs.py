@@ -8,9 +8,9 @@ from typing import Self
 from ingestr.core.clock import Clock
 from ingestr.errors import IngestrError, JobFailedError, RequestRefusedError
 from ingestr.sources.base import ReadProgress
-from ingestr.sources.salesforce.checks import id_in, rows_in, text_in
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.pages import Workers
+from ingestr.sources.salesforce.http.checks import id_in, rows_in, text_in
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.read.pages import Workers
 
 log = logging.getLogger("ingestr.salesforce")
 

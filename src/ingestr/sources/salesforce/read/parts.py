@@ -16,18 +16,18 @@ from ingestr.core.clock import Clock
 from ingestr.core.wording import counted
 from ingestr.errors import AccessError, IngestrError, JobFailedError, RequestRefusedError
 from ingestr.sources.base import ReadPlan, ReadProgress, ReadRequest, RejectedRow
-from ingestr.sources.salesforce.bulk import JobResults
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.groups import FieldGroups, is_too_wide
-from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.page_reader import PageReader
-from ingestr.sources.salesforce.pages import Workers
-from ingestr.sources.salesforce.partitions import QueryPartition, RestQuery, Scope
-from ingestr.sources.salesforce.planner import Api, plan_read, too_many
-from ingestr.sources.salesforce.ranges import is_too_large
-from ingestr.sources.salesforce.rest import RestRead, find_bounds, fits_one_url, group_fields
-from ingestr.sources.salesforce.resume_token import ResumeToken
-from ingestr.sources.salesforce.spool import Spool, new_folder_name, remove_old_pages
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.read.bulk import JobResults
+from ingestr.sources.salesforce.read.groups import FieldGroups, is_too_wide
+from ingestr.sources.salesforce.read.jobs import QueryJob
+from ingestr.sources.salesforce.read.page_reader import PageReader
+from ingestr.sources.salesforce.read.pages import Workers
+from ingestr.sources.salesforce.read.partitions import QueryPartition, RestQuery, Scope
+from ingestr.sources.salesforce.read.planner import Api, plan_read, too_many
+from ingestr.sources.salesforce.read.ranges import is_too_large
+from ingestr.sources.salesforce.read.rest import RestRead, find_bounds, fits_one_url, group_fields
+from ingestr.sources.salesforce.read.resume_token import ResumeToken
+from ingestr.sources.salesforce.read.spool import Spool, new_folder_name, remove_old_pages
 
 log = logging.getLogger("ingestr.salesforce")
 

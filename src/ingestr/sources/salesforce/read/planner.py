@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from ingestr.errors import AccessError, QuotaError, RequestRefusedError
 from ingestr.sources.base import ReadPlan
-from ingestr.sources.salesforce.checks import rows_in, text_in
-from ingestr.sources.salesforce.client import SalesforceClient
+from ingestr.sources.salesforce.http.checks import rows_in, text_in
+from ingestr.sources.salesforce.http.client import SalesforceClient
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -7,7 +7,7 @@ parts together match what the whole matched.
 from dataclasses import dataclass
 
 from ingestr.errors import IngestrError, JobFailedError, RequestRefusedError
-from ingestr.sources.salesforce.answers import NUMERIC_OVERFLOW
+from ingestr.sources.salesforce.http.answers import NUMERIC_OVERFLOW
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"

@@ -10,14 +10,14 @@ from ingestr.core.clock import Clock
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
 from ingestr.sources.base import PartitionedRead, PartitionGroup, ReadPlan, ReadRequest, RejectedRow
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.jobs import QueryJob
-from ingestr.sources.salesforce.page_reader import PageReader
-from ingestr.sources.salesforce.partitions import PagePartition, QueryPartition, RestQuery, Scope
-from ingestr.sources.salesforce.parts import Part, Parts
-from ingestr.sources.salesforce.planner import Api, bulk_calls, too_many
-from ingestr.sources.salesforce.rest import queries_by_id, rest_calls
-from ingestr.sources.salesforce.resume_token import ResumeToken
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.read.jobs import QueryJob
+from ingestr.sources.salesforce.read.page_reader import PageReader
+from ingestr.sources.salesforce.read.partitions import PagePartition, QueryPartition, RestQuery, Scope
+from ingestr.sources.salesforce.read.parts import Part, Parts
+from ingestr.sources.salesforce.read.planner import Api, bulk_calls, too_many
+from ingestr.sources.salesforce.read.rest import queries_by_id, rest_calls
+from ingestr.sources.salesforce.read.resume_token import ResumeToken
 
 
 class ObjectRead:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from ingestr.core.naming import only_one
 from ingestr.errors import ConfigurationError, UnknownNameError
-from ingestr.sources.salesforce.client import SalesforceClient
-from ingestr.sources.salesforce.describe import ObjectDescribe, describe_object
-from ingestr.sources.salesforce.query_text import Item, OwnQuery, parse_query
-from ingestr.sources.salesforce.types import Field
+from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.meta.describe import ObjectDescribe, describe_object
+from ingestr.sources.salesforce.meta.query_text import Item, OwnQuery, parse_query
+from ingestr.sources.salesforce.meta.types import Field
 
 # Salesforce's bound of a path (SOQL and SOSL Reference, "Understanding Query Results ... Limitations").
 _MOST_PARENTS = 5

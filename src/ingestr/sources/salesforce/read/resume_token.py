@@ -5,8 +5,8 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from ingestr.sources.salesforce.checks import is_id, is_version
-from ingestr.sources.salesforce.spool import is_folder_name
+from ingestr.sources.salesforce.http.checks import is_id, is_version
+from ingestr.sources.salesforce.read.spool import is_folder_name
 
 log = logging.getLogger("ingestr.salesforce")
 

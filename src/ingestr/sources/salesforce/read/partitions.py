@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ingestr.core.schema import TableSchema
-from ingestr.sources.salesforce import soql
-from ingestr.sources.salesforce.query_text import OwnQuery
-from ingestr.sources.salesforce.ranges import IdRange
+from ingestr.sources.salesforce.meta.query_text import OwnQuery
+from ingestr.sources.salesforce.read import soql
+from ingestr.sources.salesforce.read.ranges import IdRange
 
 LARGEST_REST_PAGE = 2_000
 

@@ -13,7 +13,7 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from ingestr.errors import IncompleteReadError, SourceError
-from ingestr.sources.salesforce.spool import LARGE_BODY, RawPage
+from ingestr.sources.salesforce.read.spool import LARGE_BODY, RawPage
 
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
 _LARGE_TEXT = 64 << 20

@@ -1,0 +1,1 @@
+"""What the source URI says of the login, and each way to log in."""

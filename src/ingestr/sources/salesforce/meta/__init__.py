@@ -1,0 +1,1 @@
+"""What the org has: objects, fields, types, deletions, and what a table or a user's query means by them."""
