@@ -21,7 +21,9 @@ from ingestr.core.secret import Secret
 from ingestr.errors import IngestrError
 from ingestr.sources.base import ReadRequest
 from ingestr.sources.salesforce.http.client import SalesforceClient
-from ingestr.sources.salesforce.logins.config import ClientCredentials, SalesforceConfig, UsernamePassword
+from ingestr.sources.salesforce.logins.client_credentials import ClientCredentials
+from ingestr.sources.salesforce.logins.config import SalesforceConfig
+from ingestr.sources.salesforce.logins.username_password import UsernamePassword
 from ingestr.sources.salesforce.meta.describe import resolve_table
 from ingestr.sources.salesforce.meta.relation import object_relation
 from ingestr.sources.salesforce.source import SalesforceStream

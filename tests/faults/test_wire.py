@@ -11,7 +11,8 @@ import pytest
 from ingestr.core.secret import Secret
 from ingestr.errors import IngestrError, SourceError
 from ingestr.sources.salesforce.http.client import SalesforceClient
-from ingestr.sources.salesforce.logins.config import AccessToken, SalesforceConfig
+from ingestr.sources.salesforce.logins.access_token import AccessToken
+from ingestr.sources.salesforce.logins.config import SalesforceConfig
 from support import FastClock
 
 TOKEN = "00D000000000001!OnTheWire.0123456789"

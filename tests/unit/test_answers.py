@@ -17,7 +17,8 @@ from ingestr.errors import AuthenticationError, IngestrError, SourceError, Sourc
 from ingestr.sources.salesforce.http.answers import error_of, is_transient, parse_errors
 from ingestr.sources.salesforce.http.shapes import Answer, http_date, interpreting, whole_number
 from ingestr.sources.salesforce.http.transport import REDIRECTED_TO, retry_after
-from ingestr.sources.salesforce.logins.config import AccessToken, SalesforceConfig
+from ingestr.sources.salesforce.logins.access_token import AccessToken
+from ingestr.sources.salesforce.logins.config import SalesforceConfig
 from support import FastClock
 
 JSON = {"Content-Type": "application/json"}

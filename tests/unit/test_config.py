@@ -4,14 +4,11 @@ import pytest
 
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError, IngestrError
-from ingestr.sources.salesforce.logins.config import (
-    AccessToken,
-    ClientCredentials,
-    SalesforceConfig,
-    UsernamePassword,
-    login_url,
-    parse_config,
-)
+from ingestr.sources.salesforce.http.hosts import login_url
+from ingestr.sources.salesforce.logins.access_token import AccessToken
+from ingestr.sources.salesforce.logins.client_credentials import ClientCredentials
+from ingestr.sources.salesforce.logins.config import SalesforceConfig, parse_config
+from ingestr.sources.salesforce.logins.username_password import UsernamePassword
 from ingestr.uri import parse_uri
 
 

@@ -18,9 +18,8 @@ from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
 from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, Usage
-from ingestr.sources.salesforce.http.auth import SOAP_LOGIN_ENDS
 from ingestr.sources.salesforce.http.client import SalesforceClient
-from ingestr.sources.salesforce.logins.config import UsernamePassword, parse_config
+from ingestr.sources.salesforce.logins.config import parse_config
 from ingestr.sources.salesforce.meta.deletes import deleted_ids
 from ingestr.sources.salesforce.meta.describe import ObjectDescribe, resolve_table
 from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
@@ -90,7 +89,7 @@ class SalesforceSource:
     @property
     def notes(self) -> list[str]:
         """What the user should know about this connection."""
-        return [SOAP_LOGIN_ENDS] if isinstance(self._config.login, UsernamePassword) else []
+        return list(self._config.login.notes)
 
     def close(self) -> None:
         """Release connections."""

@@ -17,8 +17,9 @@ from ingestr.core.clock import Clock
 from ingestr.errors import AuthenticationError, ConfigurationError, QuotaError, SourceError
 from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.http.answers import error_of, is_transient, unreachable
-from ingestr.sources.salesforce.http.auth import Session, SessionAuth, org_id_of
+from ingestr.sources.salesforce.http.auth import SessionAuth
 from ingestr.sources.salesforce.http.connections import Line
+from ingestr.sources.salesforce.http.hosts import is_loopback
 from ingestr.sources.salesforce.http.shapes import (
     Answer,
     as_object,
@@ -29,7 +30,8 @@ from ingestr.sources.salesforce.http.shapes import (
     whole_number,
 )
 from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport, make_connections
-from ingestr.sources.salesforce.logins.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig, is_loopback
+from ingestr.sources.salesforce.logins.base import Session, org_id_of
+from ingestr.sources.salesforce.logins.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig
 
 log = logging.getLogger("ingestr.salesforce")
 

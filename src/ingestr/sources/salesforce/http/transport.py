@@ -22,9 +22,9 @@ from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
 from ingestr.redaction import guard_log
 from ingestr.sources.salesforce.http.connections import Line
+from ingestr.sources.salesforce.http.hosts import is_loopback
 from ingestr.sources.salesforce.http.shapes import http_date
-from ingestr.sources.salesforce.http.whole import read_whole
-from ingestr.sources.salesforce.logins.config import MOST_BYTES, is_loopback
+from ingestr.sources.salesforce.http.whole import MOST_BYTES, read_whole
 
 log = logging.getLogger("ingestr.salesforce")
 

@@ -11,6 +11,9 @@ from ingestr.core.clock import Clock
 from ingestr.errors import SourceError, SourceUnavailableError
 from ingestr.sources.salesforce.http.checks import encoding_of
 
+# Bytes of an answer that is read into memory, after inflating. A describe of 10,000 fields has some 20 MB, a REST page
+# of 2,000 rows with long texts may have more than 100; pages of Bulk results are streamed, and are not meant.
+MOST_BYTES = 256 << 20
 # Seconds for one body. Salesforce itself gives up a request after ten minutes.
 LONGEST_BODY = 900.0
 _DAMAGED: tuple[type[Exception], ...] = (IsalError,)  # type: ignore[assignment]
