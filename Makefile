@@ -58,7 +58,7 @@ bench-plots: $(READY)  ## Draw how time and memory grow with the rows, from the 
 lock:  ## Choose the versions of the development environment anew.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml \
-	  --extra postgres --extra simulator --extra simulator-tls --group dev -o requirements-dev.txt
+	  --extra jwt --extra postgres --extra simulator --extra simulator-tls --group dev -o requirements-dev.txt
 
 clean:  ## Remove everything that was made.
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

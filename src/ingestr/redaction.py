@@ -25,6 +25,7 @@ _LONGEST = 10_000
 # Parameters of URIs that people must see in messages; whatever else a URI holds is taken for a secret.
 _PUBLIC = frozenset(
     {"domain", "username", "grant_type", "auth_method", "api_version", "max_answer_mb"}
+    | {"private_key_path", "audience", "refresh_token_path", "sf_cli"}
     # Of a connection to PostgreSQL.
     | {"host", "hostaddr", "port", "user", "dbname", "sslmode", "ssl", "sslrootcert", "sslcert", "connect_timeout"}
     | {"application_name", "target_session_attrs", "channel_binding", "gssencmode", "options"}

@@ -35,6 +35,9 @@ SOURCES = {
             "salesforce://?access_token=<token>&domain=<domain>",
             "salesforce://?username=<username>&password=<password>&token=<security token>&domain=<domain>",
             "salesforce://?client_id=<consumer key>&client_secret=<consumer secret>&domain=<domain>",
+            "salesforce://?client_id=<consumer key>&username=<username>&private_key_path=<file>&domain=<domain>",
+            "salesforce://?client_id=<consumer key>&refresh_token=<token>&refresh_token_path=<file>&domain=<domain>",
+            "salesforce://?sf_cli=<alias or username>",
         ),
     ),
 }

@@ -26,7 +26,8 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path, request: pytest.FixtureRequest) -> None:
     """The shell blocks of a page, run one after the other as a reader would, all succeed."""
     script = "set -eu\n" + "\n".join(blocks(page, "sh"))
-    token = shared_org.access_token()
+    token, key = shared_org.access_token(), tmp_path / "app.pem"
+    key.write_text(shared_org.private_key)
     domain = quote(shared_org.url, safe="")
     environment = {
         **os.environ,
@@ -35,6 +36,9 @@ def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path, 
         "CLIENT_ID": shared_org.client_id,
         "CLIENT_SECRET": shared_org.client_secret,
         "DOMAIN": domain,
+        "USERNAME": quote(shared_org.username, safe=""),
+        "KEY_FILE": str(key),
+        "REFRESH_TOKEN": shared_org.refresh_token(),
         # A page may rely on what an earlier one exported.
         "SOURCE_URI": f"salesforce://?client_id={shared_org.client_id}&client_secret={shared_org.client_secret}&domain={domain}",
     }

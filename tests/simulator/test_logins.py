@@ -2,15 +2,18 @@
 
 import base64
 import ssl
+import time
 from xml.sax.saxutils import escape
 
 import httpx
+import jwt
 import pytest
 
 from ingestr.simulator import SimulatedOrg
 from simulator.talk import PATIENCE, PATIENTLY, Talk
 
 TOKEN = "/services/oauth2/token"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 def _client(org: SimulatedOrg) -> dict[str, str]:
@@ -176,3 +179,37 @@ def test_a_new_refresh_token_is_new(own: SimulatedOrg) -> None:
     first, second = own.refresh_token(), own.refresh_token()
     own.sessions.revoke(first)
     assert own.refresh_token() not in {first, second}
+
+
+def _signed(org: SimulatedOrg, **claims: object) -> str:
+    ends = int(time.time()) + 120
+    told = {"iss": org.client_id, "sub": org.username, "aud": "https://login.salesforce.com", "exp": ends, **claims}
+    return jwt.encode(told, org.private_key, algorithm="RS256")
+
+
+def test_a_signed_assertion_opens_a_session(seeded: SimulatedOrg) -> None:
+    """JWT bearer tells neither when the session began nor a signature, and gives no refresh token."""
+    answer = _post(seeded, grant_type=JWT_BEARER, assertion=_signed(seeded))
+    assert answer.status_code == 200
+    assert sorted(answer.json()) == ["access_token", "id", "instance_url", "scope", "token_type"]
+
+
+def test_assertions_that_are_refused(seeded: SimulatedOrg) -> None:
+    """Another key, user, app, audience, or time is refused as the platform refuses it."""
+    with SimulatedOrg(rows=1, seed=9) as other:
+        strange = other.private_key
+    body = {"iss": seeded.client_id, "sub": seeded.username, "aud": seeded.url, "exp": int(time.time()) + 60}
+    for assertion, description in (
+        (jwt.encode(body, strange, algorithm="RS256"), "invalid assertion"),
+        (jwt.encode(body, "s" * 40, algorithm="HS256"), "invalid assertion"),
+        ("a.b", "invalid assertion"),
+        ("", "invalid assertion"),
+        (_signed(seeded, iss="x"), "invalid assertion"),
+        (_signed(seeded, exp=int(time.time()) - 1), "invalid assertion"),
+        (_signed(seeded, exp=int(time.time()) + 4_000), "invalid assertion"),
+        (_signed(seeded, aud="https://acme.example"), "audience is invalid"),
+        (_signed(seeded, sub="eve@acme.example"), "user hasn't approved this consumer"),
+    ):
+        answer = _post(seeded, grant_type=JWT_BEARER, assertion=assertion)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert answer.json()["error_description"] == description

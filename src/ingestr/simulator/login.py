@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from ingestr.simulator.assertions import refusal
 from ingestr.simulator.errors import ApiError
 from ingestr.simulator.state import FIRST_VERSION, LAST_SOAP_LOGIN, OrgState
 from ingestr.simulator.wire import Answer, Call, json_answer
@@ -23,6 +24,8 @@ _MOST_FIELDS = 1_000
 # Where orgs of all customers log in; client credentials want the org's own domain.
 _SHARED_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
 SESSION_SECONDS = 7_200
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_TOLD_TO_JWT = ("access_token", "scope", "instance_url", "id", "token_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ def token(org: OrgState, call: Call) -> Answer:
         return _refused(_RefusalError("invalid_request", "must use HTTP POST"))
     try:
         form = _form(call)
+        if form.get("grant_type") == _JWT_BEARER:
+            return _granted_by_signature(org, form)
         return _granted(org, form, _client(call.headers, form), call.headers.get("host", ""))
     except _RefusalError as refusal:
         return _refused(refusal)
@@ -92,6 +97,14 @@ def _granted(org: OrgState, form: Mapping[str, str], client: tuple[str, str], ho
         if org.rotate_refresh_tokens:
             extra["refresh_token"] = org.sessions.issue_refresh()
     return json_answer({**_token_body(org, known.client_secret), **extra}, headers=_NO_STORE)
+
+
+def _granted_by_signature(org: OrgState, form: Mapping[str, str]) -> Answer:
+    why = refusal(form.get("assertion", ""), org.signing_key, org.credentials, org.url)
+    if why is not None:
+        raise _RefusalError("invalid_grant", why)
+    body = _token_body(org, org.credentials.client_secret)
+    return json_answer({name: body[name] for name in _TOLD_TO_JWT}, headers=_NO_STORE)
 
 
 def _token_body(org: OrgState, secret: str) -> dict[str, str]:

@@ -109,6 +109,11 @@ class SimulatedOrg(OrgState):
         """The connected app's consumer secret."""
         return self.credentials.client_secret
 
+    @property
+    def private_key(self) -> str:
+        """The connected app's private key, in PEM form."""
+        return self.signing_key.pem()
+
     def access_token(self) -> str:
         """Return the token of a new session."""
         return self.sessions.issue()

@@ -8,6 +8,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from ingestr.simulator.assertions import SigningKey
 from ingestr.simulator.changes import Changes
 from ingestr.simulator.clock import Clock
 from ingestr.simulator.events import Events
@@ -121,6 +122,7 @@ class OrgState:
         self.store = Store(rows, seed, self.end, self.clock)
         self.credentials = Credentials()
         self.sessions = Sessions(seed)
+        self.signing_key = SigningKey()
         self.faults = Faults()
         self.patience = Patience()
         self.requests: list[Request] = []

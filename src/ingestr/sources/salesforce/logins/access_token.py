@@ -15,6 +15,7 @@ class AccessToken:
     """A session made elsewhere; it cannot be renewed."""
 
     NAME: ClassVar[str] = "access_token"
+    TELLS: ClassVar[tuple[str, ...]] = ("access_token",)
     NEEDS: ClassVar[tuple[str, ...]] = ("access_token",)
     MAY: ClassVar[tuple[str, ...]] = ()
 

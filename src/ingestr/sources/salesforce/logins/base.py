@@ -1,5 +1,6 @@
 """What all ways to log in have in common: the session that they make, and how a refusal is told."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ import httpx
 
 from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError, IngestrError, SourceError
-from ingestr.sources.salesforce.http.answers import error_of, is_about_the_org, parse_errors, unreachable
+from ingestr.sources.salesforce.http.answers import error_of, is_about_the_org, is_html, parse_errors, unreachable
 from ingestr.sources.salesforce.http.hosts import is_host, is_loopback
-from ingestr.sources.salesforce.http.shapes import unexpected
+from ingestr.sources.salesforce.http.shapes import Answer, as_object, interpreting, unexpected
 from ingestr.sources.salesforce.logins import refusals
 
 _ORG_ID = re.compile(r"(00D[A-Za-z0-9]{12})(?:[A-Za-z0-9]{3})?")
@@ -34,11 +35,14 @@ class Login(Protocol):
     NAME: ClassVar[str]
     """What ``grant_type`` or ``auth_method`` calls it."""
 
+    TELLS: ClassVar[tuple[str, ...]]
+    """Parameters of the URI that this login alone takes: any of them tells it from the others."""
+
     NEEDS: ClassVar[tuple[str, ...]]
-    """Parameters of the URI that it must have; the first of them tells it from other logins."""
+    """Parameters that it must have."""
 
     MAY: ClassVar[tuple[str, ...]]
-    """Parameters that it may have."""
+    """Parameters that it may have; ``domain`` and the options of every login are not named here."""
 
     @classmethod
     def of(cls, given: Mapping[str, Secret]) -> Self:
@@ -67,13 +71,48 @@ def org_id_of(text: object) -> str | None:
     return found[1] if found else None
 
 
-def post(http: httpx.Client, url: str, *, harmless: bool, **content: object) -> httpx.Response:
-    """Send a login, which can be served twice; wrong ones are no transient answers, so nobody is locked out.
+def ask_for_token(http: httpx.Client, login_url: str, form: Mapping[str, str], *, only_once: bool = False) -> Answer:
+    """What the org's OAuth token endpoint answers to a form.
 
-    Only ``harmless`` ones are sent again where the answer got lost: it may have said that the password is wrong.
+    Args:
+        http: sends it.
+        login_url: scheme and host.
+        form: what is sent.
+        only_once: never send again what may have been served.
+
+    Raises:
+        AuthenticationError: refused; the hint says which part to check.
+        SourceUnavailableError: the host gave no usable answer.
+    """
+    url, accept = f"{login_url}/services/oauth2/token", {"Accept": "application/json"}
+    answer = post(http, url, repeatable=not only_once, harmless=not only_once, data=form, headers=accept)
+    if answer.status_code != 200:
+        raise refused(answer, login_url)
+    if is_html(answer):
+        raise error_of(answer, logging_in(login_url))
+    with interpreting(logging_in(login_url)):
+        if parse_errors(answer):
+            raise refused(answer, login_url)
+        return as_object(json.loads(answer.content), logging_in(login_url))
+
+
+def session_of_token(body: Answer, login_url: str) -> Session:
+    """The session that the token endpoint's answer gives."""
+    with interpreting(logging_in(login_url)):
+        token, instance = body.text("access_token"), body.text("instance_url")
+        identity = str(body.get("id", "")).split("/")
+        org_id = next((found for part in identity if (found := org_id_of(part))), None)
+        return session_of(token, instance, org_id or org_id_of(token.partition("!")[0]), login_url)
+
+
+def post(http: httpx.Client, url: str, *, harmless: bool, repeatable: bool = True, **content: object) -> httpx.Response:
+    """Send a login; wrong ones are no transient answers, so nobody is locked out.
+
+    ``repeatable`` ones are sent again after any answer of a passing failure. Only ``harmless`` ones also where the
+    answer got lost: it may have said that the password is wrong.
     """
     host = urlsplit(url).hostname or ""
-    extensions = {"repeatable": True, "harmless": harmless, "doing": f"logging in at {host}"}
+    extensions = {"repeatable": repeatable, "harmless": harmless, "doing": f"logging in at {host}"}
     try:
         return http.post(url, **content, extensions=extensions)  # type: ignore[arg-type]
     except httpx.RequestError as error:

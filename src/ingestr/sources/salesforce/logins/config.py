@@ -12,6 +12,9 @@ from ingestr.sources.salesforce.http.whole import MOST_BYTES
 from ingestr.sources.salesforce.logins.access_token import AccessToken
 from ingestr.sources.salesforce.logins.base import Login
 from ingestr.sources.salesforce.logins.client_credentials import ClientCredentials
+from ingestr.sources.salesforce.logins.jwt_bearer import JwtBearer
+from ingestr.sources.salesforce.logins.refresh_token import RefreshToken
+from ingestr.sources.salesforce.logins.sf_cli import SfCli
 from ingestr.sources.salesforce.logins.username_password import UsernamePassword
 from ingestr.uri import check_characters
 
@@ -21,17 +24,20 @@ OLDEST_VERSION = 47
 _SMALLEST_MB, _LARGEST_MB = 1, 4096
 
 _FORMS = (
-    "access_token + domain; username + password + token + domain; or client_id + client_secret + domain "
-    "(see: ingestr example-uris)"
+    "access_token + domain; username + password + token + domain; client_id + client_secret + domain; "
+    "client_id + username + private_key_path + domain; client_id + refresh_token + refresh_token_path + domain; or "
+    "sf_cli alone (see: ingestr example-uris)"
 )
 
 
-LOGINS: dict[str, type[Login]] = {each.NAME: each for each in (AccessToken, UsernamePassword, ClientCredentials)}
+# Of two that take the same parameters, the first is meant.
+_KINDS: tuple[type[Login], ...] = (AccessToken, RefreshToken, JwtBearer, SfCli, UsernamePassword, ClientCredentials)
+LOGINS = {each.NAME: each for each in _KINDS}
 _SELECTORS = ("grant_type", "auth_method")
-_OTHER_NAMES = {"username_password": "password"}
+_OTHER_NAMES = {"username_password": "password", "jwt": "jwt_bearer"}
 _OPTIONS = ("api_version", "max_answer_mb")
 # What these hold is made by machines, without white space. A password is a person's.
-_WITHOUT_SPACE = ("access_token", "token", "client_id", "client_secret")
+_WITHOUT_SPACE = ("access_token", "token", "client_id", "client_secret", "refresh_token")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ def parse_config(authority: str, path: str, parameters: Mapping[str, Secret]) ->
         raise ConfigurationError(
             "the Salesforce URI has a host or path", hint="everything is a parameter: salesforce://?domain=…"
         )
-    known = ["domain", *_SELECTORS, *(name for each in LOGINS.values() for name in each.NEEDS + each.MAY), *_OPTIONS]
+    names = dict.fromkeys(name for login in _KINDS for name in login.NEEDS + login.MAY)
+    known = ["domain", *_SELECTORS, *names, *_OPTIONS]
     if unknown := len(set(parameters) - set(known)):
         # They are not named: after an & that is not URL-encoded, a part of a secret looks like a parameter.
         raise ConfigurationError(
@@ -82,6 +89,10 @@ def parse_config(authority: str, path: str, parameters: Mapping[str, Secret]) ->
             f"the Salesforce URI mixes logins: {', '.join(extra)} does not go with {', '.join(kind.NEEDS)}",
             hint=f"it takes {_FORMS}",
         )
+    if kind is SfCli:
+        if "domain" in given:
+            raise ConfigurationError("the Salesforce CLI knows the instance of sf_cli", hint="leave out domain")
+        return SalesforceConfig(kind.of(given), "", _api_version(given), _most_bytes(given))
     if "domain" not in given:
         raise ConfigurationError(
             "the Salesforce URI has no domain",
@@ -94,7 +105,8 @@ def parse_config(authority: str, path: str, parameters: Mapping[str, Secret]) ->
 def _check_value(name: str, value: str) -> None:
     """Refuse what a credential cannot hold; it is not repeated."""
     what = f"{name} in the source URI"
-    check_characters(value, what)
+    # A key in PEM form has lines.
+    check_characters(re.sub(r"\r?\n", "", value) if name == "private_key" else value, what)
     if name in (*_WITHOUT_SPACE, "username") and value != value.strip():
         raise ConfigurationError(f"{what} begins or ends with a space", hint="remove it; a + in a URI is a space")
     if name in _WITHOUT_SPACE and any(character.isspace() for character in value):
@@ -140,8 +152,8 @@ def _login_kind(given: Mapping[str, Secret]) -> type[Login]:
     if chosen:
         return LOGINS[chosen.pop()]
     # What one login alone takes tells it from the others; of what several take, any is a beginning.
-    telling = [(login, login.NEEDS[:1]) for login in LOGINS.values()]
-    beginning = [(login, login.NEEDS + login.MAY) for login in LOGINS.values()]
+    telling = [(login, login.TELLS) for login in _KINDS]
+    beginning = [(login, login.NEEDS) for login in (ClientCredentials, UsernamePassword)]
     for login, names in (*telling, *beginning):
         if any(name in given for name in names):
             return login

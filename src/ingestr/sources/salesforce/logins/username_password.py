@@ -23,7 +23,8 @@ class UsernamePassword:
     """A user's own login; the security token may be empty where the network is trusted."""
 
     NAME: ClassVar[str] = "password"
-    NEEDS: ClassVar[tuple[str, ...]] = ("password", "username")
+    TELLS: ClassVar[tuple[str, ...]] = ("password", "token")
+    NEEDS: ClassVar[tuple[str, ...]] = ("username", "password")
     MAY: ClassVar[tuple[str, ...]] = ("token",)
 
     username: str
