@@ -58,7 +58,7 @@ def ingest(
     """Copy one Salesforce table into a database; the target changes in one transaction at the end, or not at all.
 
     Args:
-        source_uri: ``salesforce://?…``; the documentation lists the three logins.
+        source_uri: ``salesforce://?…``; the documentation lists the logins.
         source_table: a documented name, ``custom:<API name>``, or any object's name.
         dest_uri: ``duckdb:///file.db``; ``duckdb:///:memory:`` is the database behind ``duckdb.sql``.
         dest_table: ``schema.table`` or ``catalog.schema.table``; the source table's name if None.
