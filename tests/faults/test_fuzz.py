@@ -24,6 +24,7 @@ from ingestr.sources.salesforce.http.client import SalesforceClient
 from ingestr.sources.salesforce.logins.client_credentials import ClientCredentials
 from ingestr.sources.salesforce.logins.config import SalesforceConfig
 from ingestr.sources.salesforce.logins.username_password import UsernamePassword
+from ingestr.sources.salesforce.meta.catalog import Catalog
 from ingestr.sources.salesforce.meta.describe import resolve_table
 from ingestr.sources.salesforce.meta.relation import object_relation
 from ingestr.sources.salesforce.source import SalesforceStream
@@ -197,7 +198,7 @@ def answering(spoil: str, chance: random.Random, *, large: bool) -> Callable[[ht
 
 def everything(client: SalesforceClient, clock: FastClock, spoil: str) -> None:
     """All calls that a run makes."""
-    named, describe = resolve_table(client, "Thing__c" if spoil == "objects" else "account")
+    named, describe = resolve_table(Catalog(client), "Thing__c" if spoil == "objects" else "account")
     client.org_id()
     stream = SalesforceStream(client, clock, named, object_relation(describe))
     stream.server_now()

@@ -202,6 +202,27 @@ class Usage:
     limit: int | None
 
 
+@dataclass(frozen=True)
+class SourceTable:
+    """A table that a source offers, as far as that is known without asking for its columns.
+
+    Args:
+        table: what it is asked for by, with ``Source.stream``.
+        source_object: the platform's own name of it.
+        name: in snake_case, as a table of a destination may be called.
+        label: what people call it on the platform.
+        rows: about how many rows it has; None where the platform does not tell.
+        reason: why it cannot be read as a whole; empty where it may.
+    """
+
+    table: str
+    source_object: str
+    name: str
+    label: str = ""
+    rows: int | None = None
+    reason: str = ""
+
+
 class Stream(Protocol):
     """One table of a source."""
 
@@ -296,6 +317,12 @@ class Stream(Protocol):
 
 class Source(Protocol):
     """A platform that holds tables."""
+
+    def tables(self) -> Sequence[SourceTable]:
+        """All tables that the login sees, those that cannot be read among them, in the platform's order."""
+
+    def prepare(self, tables: Sequence[str]) -> None:
+        """Ask for what ``stream`` will want to know of these tables, in as few calls as the platform allows."""
 
     def stream(self, table: str) -> Stream:
         """The table of this name; raises UnknownNameError with the nearest names."""

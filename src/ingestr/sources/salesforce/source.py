@@ -1,7 +1,7 @@
 """The Salesforce source: puts login, describe and reading together."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +11,26 @@ import pyarrow as pa
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.core.cursor import Window
-from ingestr.core.naming import is_query, only_one
+from ingestr.core.naming import is_query, only_one, snake_case
 from ingestr.core.schema import Column, TableSchema
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
-from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, Usage
+from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, SourceTable, Usage
 from ingestr.sources.salesforce.http.client import SalesforceClient
 from ingestr.sources.salesforce.logins.config import parse_config
+from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
 from ingestr.sources.salesforce.meta.deletes import deleted_ids
-from ingestr.sources.salesforce.meta.describe import ObjectDescribe, resolve_table
-from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, SYSTEM_TIMESTAMP, TIMESTAMPS, NamedTable
+from ingestr.sources.salesforce.meta.describe import ObjectDescribe, object_name, resolve_table
+from ingestr.sources.salesforce.meta.objects import (
+    CUSTOM_PREFIX,
+    NAMES_OF_OBJECTS,
+    NEED_CONDITION,
+    SYSTEM_TIMESTAMP,
+    TIMESTAMPS,
+    NamedTable,
+)
 from ingestr.sources.salesforce.meta.relation import Relation, object_relation, query_relation
 from ingestr.sources.salesforce.read import soql
 from ingestr.sources.salesforce.read.jobs import QueryJob
@@ -49,12 +57,35 @@ class SalesforceSource:
         self._config = parse_config(authority, path, parameters)
         self._clock = clock
         self._client = SalesforceClient(self._config, clock, budget)
+        self._catalog = Catalog(self._client)
+
+    def tables(self) -> list[SourceTable]:
+        """All objects of the org that this login sees, with their sizes as far as Salesforce counts them."""
+        self._catalog.measure()
+        return [
+            SourceTable(
+                table=NAMES_OF_OBJECTS.get(each.name, each.name),
+                source_object=each.name,
+                name=NAMES_OF_OBJECTS.get(each.name) or snake_case(each.name),
+                label=each.label,
+                rows=self._catalog.size(each.name),
+                reason=_why_not(each),
+            )
+            for each in self._catalog.objects().values()
+        ]
+
+    def prepare(self, tables: Sequence[str]) -> None:
+        """Describe the objects of several tables in a call for every 25 of them, and learn the sizes of all in one."""
+        names = [object_name(table, self._catalog) for table in tables]
+        self._catalog.describe_together(name for name in names if name is not None)
+        if len(names) > 1:
+            self._catalog.measure()
 
     def stream(self, table: str) -> "SalesforceStream":
         """The table of a documented name, ``custom:<API name>``, or any object's name."""
         if is_query(table):
-            return SalesforceStream(self._client, self._clock, None, query_relation(self._client, table))
-        named, describe = resolve_table(self._client, table)
+            return SalesforceStream(self._client, self._clock, None, query_relation(self._catalog, table))
+        named, describe = resolve_table(self._catalog, table)
         if named is None and not table.strip().lower().startswith(CUSTOM_PREFIX):
             named = _merged_where_it_can(describe)
         return SalesforceStream(self._client, self._clock, named, object_relation(describe))
@@ -73,8 +104,8 @@ class SalesforceSource:
     def discard(self, read: PartitionedRead) -> None:
         """Delete the jobs of a read that is over; that failing is no failure."""
         pages = [each for each in map(_ours, read.partitions) if isinstance(each, PagePartition)]
-        for job_id, object_name in sorted({(page.job_id, page.scope.object_name) for page in pages}):
-            QueryJob(self._client, self._clock, job_id, object_name).delete()
+        for job_id, name in sorted({(page.job_id, page.scope.object_name) for page in pages}):
+            QueryJob(self._client, self._clock, job_id, name).delete()
 
     @property
     def identity(self) -> str | None:
@@ -94,6 +125,14 @@ class SalesforceSource:
     def close(self) -> None:
         """Release connections."""
         self._client.close()
+
+
+def _why_not(listed: ListedObject) -> str:
+    if listed.retired:
+        return "its package has withdrawn it"
+    if not listed.queryable:
+        return "Salesforce lets no API query it"
+    return "Salesforce serves it only by a condition on one of its fields" if listed.name in NEED_CONDITION else ""
 
 
 def _ours(partition: Partition) -> PagePartition | QueryPartition:

@@ -75,6 +75,8 @@ class SalesforceClient:
         self._version: str | None = None
         self._usage = Usage(0, None, None)
         self._server_now: datetime | None = None
+        # Objects whose size has been asked for, in small letters.
+        self.sizes: dict[str, int] = {}
 
     @property
     def session(self) -> Session:

@@ -1,14 +1,15 @@
 """Which objects the org has and which fields an object has, for the logged-in user."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
 from ingestr.sources.salesforce.http.checks import name_in, text_in
-from ingestr.sources.salesforce.http.client import SalesforceClient
 from ingestr.sources.salesforce.http.shapes import Answer, unexpected
+from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
 from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
 from ingestr.sources.salesforce.meta.types import Field
 
@@ -36,16 +37,7 @@ class ObjectDescribe:
         return [self._by_name[api_name] for api_name in Names(self._by_name).meant_by(name)]
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """An object of the org's list."""
-
-    name: str
-    queryable: bool
-    retired: bool
-
-
-def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | None, ObjectDescribe]:
+def resolve_table(catalog: Catalog, table: str) -> tuple[NamedTable | None, ObjectDescribe]:
     """The object behind a table name.
 
     An API name in its own case comes first, then a documented name, then an API name in another case, and names in
@@ -59,19 +51,30 @@ def resolve_table(client: SalesforceClient, table: str) -> tuple[NamedTable | No
     documented = NAMED_TABLES.get(name.lower())
     # API names begin with a capital: in small letters a documented name is none.
     if documented and name in (name.lower(), documented.object_name):
-        return documented, describe_object(client, documented.object_name, table)
+        return documented, describe_object(catalog, documented.object_name, table)
     if name.lower().startswith(CUSTOM_PREFIX):
         api_name = name[len(CUSTOM_PREFIX) :].strip()
         if not api_name:
             raise ConfigurationError("custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c")
-        return None, describe_object(client, api_name, table)
-    objects = {each.name: each for each in _objects(client)}
+        return None, describe_object(catalog, api_name, table)
+    objects = catalog.objects()
     if documented and not (name in objects and objects[name].queryable):
-        return documented, describe_object(client, documented.object_name, table)
-    return None, describe_object(client, _chosen(objects, name), table)
+        return documented, describe_object(catalog, documented.object_name, table)
+    return None, describe_object(catalog, _chosen(objects, name), table)
 
 
-def _chosen(objects: dict[str, _Listed], table: str) -> str:
+def object_name(table: str, catalog: Catalog) -> str | None:
+    """The object that a table name most likely stands for, without an error; None for a query or no object."""
+    name = table.strip()
+    if name.lower().startswith(CUSTOM_PREFIX):
+        return name[len(CUSTOM_PREFIX) :].strip()
+    if documented := NAMED_TABLES.get(name.lower()):
+        return documented.object_name
+    found = Names(catalog.objects()).meant_by(name)
+    return found[0] if len(found) == 1 else None
+
+
+def _chosen(objects: Mapping[str, ListedObject], table: str) -> str:
     """The API name of the object that a table name stands for, be it documented or not."""
     found = Names(objects).meant_by(table)
     exact = any(api_name.lower() == table.lower() for api_name in found)
@@ -79,7 +82,7 @@ def _chosen(objects: dict[str, _Listed], table: str) -> str:
     found = [api_name for api_name in found if not objects[api_name].retired] or (found if exact else [])
     usable = [api_name for api_name in found if objects[api_name].queryable]
     if not found:
-        names = [each.name for each in objects.values() if each.queryable and not each.retired]
+        names = [each.name for each in objects.values() if each.is_offered]
         raise UnknownNameError("table", table, [*NAMED_TABLES, *names], where="this org", otherwise=_NOT_SEEN)
     chosen = only_one("table", table, usable or found, (), "this org")
     if not objects[chosen].queryable:
@@ -87,24 +90,23 @@ def _chosen(objects: dict[str, _Listed], table: str) -> str:
     return chosen
 
 
-def describe_object(client: SalesforceClient, api_name: str, table: str) -> ObjectDescribe:
+def describe_object(catalog: Catalog, api_name: str, table: str) -> ObjectDescribe:
     """Describe one object; ``table`` is what the user called it."""
     if not re.fullmatch(r"\w+", api_name):
         raise ConfigurationError(f"{api_name!r} is not an API name", hint="API names hold letters, digits and _")
-    doing = f"describing {api_name}"
     try:
-        body = client.get_json(client.path(f"sobjects/{api_name}/describe"), doing)
+        body = catalog.describe(api_name)
     except RequestRefusedError as error:
         if error.code not in ("NOT_FOUND", "INVALID_TYPE"):
             raise
         prefix = CUSTOM_PREFIX if table.lower().startswith(CUSTOM_PREFIX) else ""
-        names = [each.name for each in _objects(client) if each.queryable and not each.retired]
+        names = [each.name for each in catalog.objects().values() if each.is_offered]
         where = "this org, or hidden from this user"
         raise UnknownNameError("table", table, names, where=where, prefix=prefix, otherwise=_NOT_SEEN) from None
     described = parse_describe(body)
     # In an org that makes a package, a name stands for the one with the package's namespace before it.
     if not f"__{described.name}".lower().endswith(f"__{api_name}".lower()):
-        raise unexpected(doing, f"it is about {described.name}")
+        raise unexpected(body.doing, f"it is about {described.name}")
     return described
 
 
@@ -164,12 +166,3 @@ def _changed(event: str) -> str:
     """The object whose changes an event tells: ``Account`` of AccountChangeEvent, ``My__c`` of My__ChangeEvent."""
     name = event.removesuffix("ChangeEvent")
     return f"{name}c" if name.endswith("__") else name
-
-
-def _objects(client: SalesforceClient) -> list[_Listed]:
-    """The org's objects, as far as this user sees them."""
-    body = client.get_json(client.path("sobjects/"), "listing the org's objects")
-    return [
-        _Listed(text_in(item, "name"), bool(item.get("queryable")), bool(item.get("deprecatedAndHidden")))
-        for item in body.answers("sobjects")
-    ]

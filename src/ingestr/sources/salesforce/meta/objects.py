@@ -8,6 +8,19 @@ SYSTEM_TIMESTAMP = "SystemModstamp"
 # What tells changed rows, the best first: the last two tell new rows only, of objects whose rows do not change.
 TIMESTAMPS = (SYSTEM_TIMESTAMP, "LastModifiedDate", "CreatedDate", "LoginTime")
 CUSTOM_PREFIX = "custom:"
+# Objects that Salesforce serves only by a condition on a certain field, whatever the login: by its documents (Object
+# Reference, "Special Access Rules"), and as readers of all objects of an org have found.
+NEED_CONDITION = frozenset(
+    {
+        *("Announcement", "AppTabMember", "CollaborationGroupRecord", "ColorDefinition"),
+        *("ContentDocumentLink", "ContentFolderItem", "ContentFolderMember", "ContentHubItem"),
+        *("ContentVersionRendition", "DataStatistics", "DatacloudDandBCompany", "EntityParticle"),
+        *("FieldDefinition", "FieldHistoryArchive", "FlexQueueItem", "FlowVariableView", "FlowVersionView"),
+        *("IconDefinition", "IdeaComment", "NetworkUserHistoryRecent", "OwnerChangeOptionInfo"),
+        *("PicklistValueInfo", "PlatformAction", "RelationshipDomain", "RelationshipInfo", "SearchLayout"),
+        *("SiteDetail", "UserEntityAccess", "UserFieldAccess", "UserRecordAccess", "Vote"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -49,3 +62,4 @@ NAMED_TABLES = {
     "lead_history": _merged("LeadHistory", "CreatedDate"),
     "opportunity_history": _merged("OpportunityHistory", "CreatedDate"),
 }
+NAMES_OF_OBJECTS = {named.object_name: table for table, named in NAMED_TABLES.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ingestr.core.naming import only_one
 from ingestr.errors import ConfigurationError, UnknownNameError
-from ingestr.sources.salesforce.http.client import SalesforceClient
+from ingestr.sources.salesforce.meta.catalog import Catalog
 from ingestr.sources.salesforce.meta.describe import ObjectDescribe, describe_object
 from ingestr.sources.salesforce.meta.query_text import Item, OwnQuery, parse_query
 from ingestr.sources.salesforce.meta.types import Field
@@ -72,15 +72,15 @@ def object_relation(describe: ObjectDescribe) -> Relation:
     return Relation(describe.name, describe, tuple(field for field in describe.fields if field.readable))
 
 
-def query_relation(client: SalesforceClient, table: str) -> Relation:
+def query_relation(catalog: Catalog, table: str) -> Relation:
     """What a query of a user's gives.
 
     Raises:
         ConfigurationError: it cannot be read as a table, or names what there is not.
     """
     own, items = parse_query(table)
-    describe = describe_object(client, own.object_name, own.object_name)
-    columns = list(_Columns(client, describe, own).of(items))
+    describe = describe_object(catalog, own.object_name, own.object_name)
+    columns = list(_Columns(catalog, describe, own).of(items))
     _check_different(columns)
     own = replace(
         own,
@@ -112,8 +112,8 @@ def _check_different(columns: list[_Column]) -> None:
 class _Columns:
     """The columns of one query; parents' objects are described when a path leads to them."""
 
-    def __init__(self, client: SalesforceClient, root: ObjectDescribe, own: OwnQuery) -> None:
-        self._client = client
+    def __init__(self, catalog: Catalog, root: ObjectDescribe, own: OwnQuery) -> None:
+        self._catalog = catalog
         self._root = root
         self._own = own
         self._described = {root.name: root, _NAME.name: _NAME}
@@ -210,5 +210,5 @@ class _Columns:
     def _parent(self, lookup: Field) -> ObjectDescribe:
         name = lookup.references[0] if len(lookup.references) == 1 else _NAME.name
         if name not in self._described:
-            self._described[name] = describe_object(self._client, name, name)
+            self._described[name] = describe_object(self._catalog, name, name)
         return self._described[name]
