@@ -13,9 +13,9 @@ from ingestr.options import IngestOptions, ReadOptions, make_options, respell
 from ingestr.progress import open_progress
 from ingestr.result import IngestResult
 from ingestr.run import pipeline
-from ingestr.run.preview import TablePlan
+from ingestr.run.preview import Preview
 
-__all__ = ["IngestResult", "RecordStream", "TablePlan", "ingest", "plan", "read"]
+__all__ = ["IngestResult", "Preview", "RecordStream", "ingest", "plan", "read"]
 
 
 def ingest(
@@ -138,7 +138,7 @@ def read(
         return pipeline.read(make_options(ReadOptions, **given), clock=SystemClock())
 
 
-def plan(source_uri: str, source_table: str, dest_uri: str, dest_table: str | None = None, **options: Any) -> TablePlan:
+def plan(source_uri: str, source_table: str, dest_uri: str, dest_table: str | None = None, **options: Any) -> Preview:
     """What ``ingest`` would do now with the same arguments; writes nothing, and costs a few cheap calls.
 
     Args:

@@ -9,7 +9,7 @@ from ingestr.core.wording import counted
 if TYPE_CHECKING:
     from ingestr.core.cursor import Window
     from ingestr.result import IngestResult
-    from ingestr.run.preview import Covered, TablePlan
+    from ingestr.run.preview import Covered, Preview
 
 
 def result_event(result: "IngestResult") -> dict[str, Any]:
@@ -63,7 +63,7 @@ def result_text(result: "IngestResult") -> str:
     )
 
 
-def plan_event(plan: "TablePlan") -> dict[str, Any]:
+def plan_event(plan: "Preview") -> dict[str, Any]:
     """A plan as one line of JSON: every value of it, moments in ISO 8601."""
 
     def plain(value: Any) -> Any:
@@ -77,7 +77,7 @@ def plan_event(plan: "TablePlan") -> dict[str, Any]:
     return {"event": "plan", **facts}
 
 
-def plan_text(plan: "TablePlan") -> str:
+def plan_text(plan: "Preview") -> str:
     """A plan in some lines, each of which begins with what it is about."""
     read = plan.read
     lines = [("target", _target(plan)), ("strategy", f"{plan.strategy}, because of {plan.reason}{_keys(plan)}")]
@@ -105,14 +105,14 @@ def plan_text(plan: "TablePlan") -> str:
     return "\n".join(f"{name:<15}{text}" for name, text in lines)
 
 
-def _target(plan: "TablePlan") -> str:
+def _target(plan: "Preview") -> str:
     if not plan.exists:
         return f"{plan.dest_table}, which is not there yet"
     things = f"; it has {', '.join(plan.things)}" if plan.things else ""
     return f"{plan.dest_table}, " + ("which is made anew" if plan.made_anew else "which stays") + things
 
 
-def _keys(plan: "TablePlan") -> str:
+def _keys(plan: "Preview") -> str:
     key = f"; key {', '.join(plan.primary_key)}" if plan.primary_key else "; no key"
     return key + (f", by {plan.cursor}" if plan.cursor else "")
 

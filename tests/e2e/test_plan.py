@@ -13,14 +13,14 @@ from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
 from ingestr.render import plan_event, plan_text
 from ingestr.run import pipeline
-from ingestr.run.preview import TablePlan
+from ingestr.run.preview import Preview
 from ingestr.simulator import Fault, SimulatedOrg
 from support import FastClock, claim_huge, command, ingest, source_uri
 
 HOUR = 3600
 
 
-def plan(org: SimulatedOrg, table: str, database: Path, **options: Any) -> TablePlan:
+def plan(org: SimulatedOrg, table: str, database: Path, **options: Any) -> Preview:
     """The plan of a run into ``public.t``; nothing changes in the folder of the database, and few calls are spent."""
     given = {
         "source_uri": source_uri(org),

@@ -1,40 +1,53 @@
 """Which field goes to which column of a target, now and ever. Knows no engine's dialect and no platform."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ingestr.core.naming import NameRule, SchemaNaming, assign_names, column_name
 from ingestr.core.sql import Statements
-from ingestr.core.transforms import LOADED_AT
+from ingestr.core.transforms import AS_THEY_COME, LOADED_AT, Treatment
 from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.state import KeptField, KeptNames, write_names
-from ingestr.run.selection import Selection
+from ingestr.run.reading import Reading
 from ingestr.sources.base import Stream
+from ingestr.strategies.fit import NOTHING_DECLARED, Declared
 
 
 @dataclass(frozen=True)
-class ColumnNames:
+class Columns:
     """The columns of one target, settled for one run.
 
     Args:
-        read: field → column, of the fields that this run reads.
-        every: what is kept of all fields that ever had a column here.
+        names: field → column, of the fields that this run reads.
+        kept: what is kept of all fields that ever had a column here.
         made: for columns that ingestr made, the Arrow type with which their field was last read, by lower-case name.
         naming: the rule that the names follow.
+        roles: the column of each role, of the fields that are read, once that is settled.
         fresh: fields whose values the rows lack that did not change: not read last time, or of another type since.
         lost: columns whose field the source shows no longer: their values in rows that change are unknown.
-        anew: whether the rows become a table of their own rather than to be written into the one that is there.
+        treatment: what becomes of values on their way.
+        declared: types that the user gives columns.
     """
 
-    read: dict[str, str]
-    every: dict[str, KeptField]
+    names: dict[str, str]
+    kept: dict[str, KeptField]
     made: Mapping[str, str]
     naming: SchemaNaming
+    roles: Mapping[Role, str]
     fresh: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
-    anew: bool = False
+    treatment: Treatment = AS_THEY_COME
+    declared: Declared = NOTHING_DECLARED
+
+    def without(self, fields: Collection[str]) -> "Columns":
+        """The same where some fields are not read."""
+        kept = {
+            field: replace(each, was_read=each.was_read and field not in fields) for field, each in self.kept.items()
+        }
+        names = {field: name for field, name in self.names.items() if field not in fields}
+        return replace(self, names=names, kept=kept, fresh=tuple(field for field in self.fresh if field not in fields))
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ def choose_columns(
     *,
     rewrite: bool,
     note: Callable[[str], None],
-) -> ColumnNames:
+) -> Columns:
     """Names once given stay, new fields get new ones, and what appeared, changed or vanished is found.
 
     Args:
@@ -67,38 +80,41 @@ def choose_columns(
         note: told what the user should know.
 
     Raises:
-        ConfigurationError: the target's columns were named by another rule, or masked in another way.
+        ConfigurationError: the columns were named by another rule, or masked in another way.
     """
-    kept, used, naming, longest = before.fields, before.naming, rule.naming, rule.longest
-    anew = current is None
-    if used is not None and used != naming:
+    kept, naming = before.fields, rule.naming
+    if before.naming not in (None, naming):
         if current is not None and not rewrite:
             raise ConfigurationError(
-                f"{current.ref} has {used} column names; {naming} would add each column again",
+                f"{current.ref} has {before.naming} column names; {naming} would add each column again",
                 hint="use the same naming, or start again with --full-refresh",
             )
-        kept, anew = {}, True
+        kept = {}
     made = {each.column.lower(): each.type for each in kept.values()}
     types = {field: now.type for field, now in visible.items()}
     kept = _respelled(kept, types)
     # All visible fields take part, so that what is excluded today cannot change a name tomorrow.
     given = {field: each.column for field, each in kept.items()} | dict(rule.renamed)
-    names = assign_names(types, given, naming, [LOADED_AT], longest)
-    for name in [field for field in types if field not in kept and field not in rule.renamed]:
-        if names[name] != (asked := column_name(name, naming)):
-            why = "too long" if longest is not None and len(asked.encode()) > longest else "taken"
-            note(f"the column name {asked} is {why}: {name} is written to {names[name]}")
+    names = assign_names(types, given, naming, [LOADED_AT], rule.longest)
+    _say_what_is_renamed({field: names[field] for field in types if field not in given}, rule, note)
     read = {field: names[field] for field in wanted}
     masks = {field: each.mask for field, each in kept.items()}
     masks |= {field: visible[field].mask for field in read}
-    every = kept | {
-        field: KeptField(names[field], type_, field in read, masks.get(field)) for field, type_ in types.items()
-    }
+    every = {field: KeptField(names[field], type_, field in read, masks.get(field)) for field, type_ in types.items()}
+    every = kept | every
     if current is None or rewrite or not kept:
         gone = [field for field in kept if field not in types]
-        return ColumnNames(read, _unread(every, gone), made=made, naming=naming, anew=anew)
+        return Columns(read, _unread(every, gone), made=made, naming=naming, roles={})
     _check_masks(kept, read, masks, current)
-    return _compare(ColumnNames(read, every, made=made, naming=naming), kept, types, current, note)
+    return _compare(Columns(read, every, made=made, naming=naming, roles={}), kept, types, current, note)
+
+
+def _say_what_is_renamed(new: Mapping[str, str], rule: NameRule, note: Callable[[str], None]) -> None:
+    """New columns that could not have the name that their field asks for."""
+    for field, name in new.items():
+        if name != (asked := column_name(field, rule.naming)):
+            why = "too long" if rule.longest is not None and len(asked.encode()) > rule.longest else "taken"
+            note(f"the column name {asked} is {why}: {field} is written to {name}")
 
 
 def _check_masks(
@@ -120,12 +136,12 @@ def _masked(mask: str | None) -> str:
 
 
 def _compare(
-    names: ColumnNames,
+    columns: Columns,
     kept: dict[str, KeptField],
     types: Mapping[str, str],
     current: Target,
     note: Callable[[str], None],
-) -> ColumnNames:
+) -> Columns:
     """The same with what is fresh and what is lost since the last run."""
     gone = [field for field in kept if field not in types]
     for field in gone:
@@ -135,14 +151,14 @@ def _compare(
                 "without new values"
             )
     fresh = []
-    for field, name in names.read.items():
+    for field, name in columns.names.items():
         before = kept.get(field)
         if before is not None and before.was_read and before.type != types[field]:
             note(f"the type of {field} changed from {before.type} to {types[field]}")
         if before is None or not before.was_read or before.type != types[field] or current.find(name) is None:
             fresh.append(field)
     lost = tuple(kept[field].column for field in gone if current.find(kept[field].column) is not None)
-    return replace(names, every=_unread(names.every, gone), fresh=tuple(fresh), lost=lost)
+    return replace(columns, kept=_unread(columns.kept, gone), fresh=tuple(fresh), lost=lost)
 
 
 def _respelled(kept: dict[str, KeptField], types: Iterable[str]) -> dict[str, KeptField]:
@@ -155,28 +171,28 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
     return every | {field: replace(every[field], was_read=False) for field in fields}
 
 
-def roles_of(stream: Stream, chosen: Selection, read: Mapping[str, str]) -> dict[Role, str]:
+def roles_of(stream: Stream, reading: Reading, names: Mapping[str, str]) -> dict[Role, str]:
     """The column of each role, of the fields that are read.
 
     Args:
         stream: knows which field tells what.
-        chosen: the keys of this run.
-        read: field → column.
+        reading: the keys of this run.
+        names: field → column.
     """
     fields = {
-        Role.KEY: chosen.primary_key[0] if chosen.primary_key else None,
+        Role.KEY: reading.primary_key[0] if reading.primary_key else None,
         Role.CREATED: stream.created_field,
         Role.CHANGED: stream.changed_field,
         Role.DELETED: stream.deleted_field,
-        Role.CURSOR: chosen.cursor_field,
+        Role.CURSOR: reading.cursor_field,
     }
-    roles = {role: read[field] for role, field in fields.items() if field is not None and field in read}
+    roles = {role: names[field] for role, field in fields.items() if field is not None and field in names}
     return {**roles, Role.LOADED_AT: LOADED_AT}
 
 
-def remember_columns(ledger: Ledger, stream: Stream, names: ColumnNames) -> Statements:
+def remember_columns(ledger: Ledger, source_object: str, columns: Columns) -> Statements:
     """Statements that keep the names, and which fields were read, for the next run."""
-    return write_names(ledger, stream.source_object, names.every, str(names.naming))
+    return write_names(ledger, source_object, columns.kept, str(columns.naming))
 
 
 def settle_naming(

@@ -1,5 +1,6 @@
 """Makes staged rows fit a table's columns, or says which value does not; knows no platform and no engine."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -70,24 +71,33 @@ def conform(destination: Destination, load: Load, contract: SchemaContract, quar
     rows = _set_aside(destination, load, misfits, aside, quarantine) if aside else 0
     if rows and contract is not SchemaContract.DISCARD_ROW:
         quarantine.check(rows, f"do not fit the types that --columns gives {', '.join(sorted(aside))}")
-    absent = {name.lower() for name in load.fit.absent}
-    columns = tuple(each for each in load.staged.columns if each.name.lower() not in absent)
     by_value = contract is SchemaContract.DISCARD_VALUE
-    spellings = {name.lower(): condition for name, condition in misfits.items()}
-    fitting = exp.select(
-        *(_fitted(each.name, spellings.get(each.name.lower()) if by_value else None) for each in columns)
-    )
+    apart = [misfits[name] for name in aside] if rows else []
+    return Conformed(_fitting(destination, load, misfits if by_value else {}, apart), rows, bad if by_value else {})
+
+
+def _fitting(destination: Destination, load: Load, left_out: Mapping[str, exp.Expr], apart: Sequence[exp.Expr]) -> Load:
+    """The load from a staging table that holds what fits.
+
+    Args:
+        destination: holds the staged rows.
+        load: the rows as they were staged.
+        left_out: column → the condition for its values that are left out.
+        apart: conditions for rows that were set aside.
+    """
+    absent = {name.lower() for name in load.fit.absent} if load.fit is not None else set()
+    columns = tuple(each for each in load.staged.columns if each.name.lower() not in absent)
+    conditions = {name.lower(): condition for name, condition in left_out.items()}
+    fitting = exp.select(*(_fitted(each.name, conditions.get(each.name.lower())) for each in columns))
     fitting = fitting.from_(load.staging.to_table())
-    if rows:
+    if apart:
         # Null is no misfit: the condition is false then, not unknown.
-        any_misfit = exp.func("COALESCE", exp.or_(*(misfits[name].copy() for name in aside)), exp.false())
+        any_misfit = exp.func("COALESCE", exp.or_(*(each.copy() for each in apart)), exp.false())
         fitting = fitting.where(exp.not_(any_misfit))
     clean = TableRef(load.staging.schema, load.staging.name + "_fit")
     destination.execute([create_from(clean, fitting, lasting=load.target is None), drop(load.staging)])
     deleted = load.deleted if load.deleted is not None and load.deleted.lower() not in absent else None
-    return Conformed(
-        replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted), rows, bad if by_value else {}
-    )
+    return replace(load, staging=clean, staged=TableSchema(columns), deleted=deleted)
 
 
 def _count(destination: Destination, load: Load, misfits: dict[str, exp.Expr]) -> dict[str, int]:

@@ -7,7 +7,6 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.column_spec import ColumnSpec
-from ingestr.core.naming import SchemaNaming
 from ingestr.core.schema import MOST_DIGITS, Column
 from ingestr.core.sql import sql_type
 from ingestr.core.strategy import Numbers
@@ -15,9 +14,10 @@ from ingestr.destinations.base import Capabilities, Target
 from ingestr.errors import ConfigurationError
 from ingestr.ledger.state import KeptNames
 from ingestr.options import IngestOptions
-from ingestr.run.selection import FieldNames, Selection
+from ingestr.run.reading import FieldNames, Reading
 from ingestr.run.treatment import needed_fields
 from ingestr.sources.base import Stream
+from ingestr.strategies.base import Traits
 from ingestr.strategies.fit import Declared
 
 _WHOLE = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
@@ -27,21 +27,16 @@ _TEXTS = frozenset({"TEXT", "VARCHAR"})
 _PARSED = frozenset({"BOOLEAN", "TIME", "JSON", "JSONB", "UUID"})
 
 
-def resolve(
-    stream: Stream, specs: tuple[ColumnSpec, ...], given: Mapping[str, str], naming: SchemaNaming
-) -> dict[str, ColumnSpec]:
+def resolve(specs: tuple[ColumnSpec, ...], names: FieldNames) -> dict[str, ColumnSpec]:
     """Field → what was asked for its column.
 
     Args:
-        stream: what there is.
         specs: what the user wrote.
-        given: field → column name of the target, where names were given before.
-        naming: the rule for names.
+        names: what the user's names stand for.
 
     Raises:
         ConfigurationError: a field that there is not, a field or a column named twice.
     """
-    names = FieldNames(stream, given, naming)
     found: dict[str, ColumnSpec] = {}
     columns: dict[str, str] = {}
     for spec in specs:
@@ -76,10 +71,10 @@ def check_names(kept: KeptNames, current: Target | None, names: Mapping[str, str
             )
 
 
-def only_declared(stream: Stream, chosen: Selection, specs: Mapping[str, ColumnSpec]) -> Selection:
-    """Of a selection the columns that the user names, and what the load needs beside them."""
-    needed = {*specs, *chosen.primary_key, *needed_fields(stream, chosen)}
-    return replace(chosen, columns=tuple(column for column in chosen.columns if column.name in needed))
+def only_declared(stream: Stream, reading: Reading, traits: Traits, specs: Mapping[str, ColumnSpec]) -> Reading:
+    """Of what is read the columns that the user names, and what the load needs beside them."""
+    needed = {*specs, *reading.primary_key, *needed_fields(stream, reading, traits)}
+    return replace(reading, fields=tuple(each for each in reading.fields if each.name in needed))
 
 
 def number_types(

@@ -1,14 +1,13 @@
 """One load: rows are staged, made to fit, checked and written to the target. Knows no platform and no engine."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
-import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.cursor import Window
-from ingestr.core.schema import ColumnWidenedError, TableSchema, common_type
+from ingestr.core.schema import ColumnWidenedError, TableSchema
 from ingestr.core.sql import among, column, matches, sql_type
 from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
@@ -16,10 +15,10 @@ from ingestr.core.wording import counted
 from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError, IncompleteReadError
 from ingestr.run.apply import apply
-from ingestr.run.columns import ColumnNames
 from ingestr.run.conform import conform
-from ingestr.run.context import Run, Written
-from ingestr.run.selection import Selection, make_request
+from ingestr.run.execution import Execution, Written
+from ingestr.run.fitting import already_wider, fit_to
+from ingestr.run.table_plan import TablePlan
 from ingestr.sources.base import Checkpoint, ReadRequest
 from ingestr.strategies import merge
 from ingestr.strategies.base import (
@@ -31,91 +30,94 @@ from ingestr.strategies.base import (
     same_version_twice,
     without_repeats,
 )
-from ingestr.strategies.fit import Declared, Fit, as_flag, fit, fit_new
+from ingestr.strategies.fit import as_flag
 
 
-def write(
-    one: Run,
-    chosen: Selection,
-    columns: ColumnNames,
-    window: Window | None,
-    *,
-    rewrite: bool,
-    checkpoint: Checkpoint | None = None,
-    deletes: Deletes | None = None,
-) -> Written:
-    """Read a window into the staging table, and from there into the target.
+@dataclass(frozen=True)
+class Staged:
+    """Rows that lie in the staging table.
 
     Args:
-        one: the run.
-        chosen: what to read, and by which keys.
-        columns: where each field goes.
-        window: rows to read, or None for all.
-        rewrite: the rows become the table, rather than to be merged into it.
+        rows: how many.
+        schema: the columns of the staging table.
+        origin: how the source gave them.
+    """
+
+    rows: int
+    schema: TableSchema
+    origin: str
+
+
+def write(execution: Execution, plan: TablePlan, checkpoint: Checkpoint | None = None) -> tuple[TablePlan, Written]:
+    """Read the plan's window into the staging table, and from there into the target.
+
+    Args:
+        execution: of the plan, or of one that it follows.
+        plan: what to read, and what to do with it.
         checkpoint: makes the read one that can be taken up.
-        deletes: what becomes of deleted rows; what the user wants if None.
+
+    Returns:
+        The plan as the rows have shown it to be: values may need wider types, and the key may tell nothing.
 
     Raises:
         IncompleteReadError, DestinationError: numbers of rows that should be the same differ.
         MassDeletionError: an unusual share of the target's rows would go.
     """
-    names = columns.read
-    there = one.table()
-    target = None if columns.anew else there
-    request = make_request(
-        one.options,
-        chosen,
-        window,
-        _already_wider(chosen, names, target, one.declared),
-        reject=one.reject,
+    there = execution.table()
+    target = None if plan.target.anew else there
+    request = replace_fields(
+        plan.request,
+        widened=already_wider(target, plan.reading, plan.columns),
+        reject=execution.rejecting(plan),
         checkpoint=checkpoint,
     )
-    rows, schema, origin = _stage(one, request, columns, target)
+    plan, staged = _stage(execution, plan, request, target)
     load = replace_fields(
-        _load_of(one, chosen, columns, target, schema), comments=there, rewrite=rewrite, bounds=_bounds(one, window)
+        _load_of(plan, target, staged.schema), comments=there, rewrite=plan.rewrite, bounds=_bounds(plan)
     )
-    keys, vanishing = _look_at_staged(one, load, there, chosen)
-    distinct, duplicates = _check_keys(one, load, chosen, keys)
+    keys, vanishing = _look_at_staged(execution, plan, load, there)
+    distinct, duplicates = _check_keys(execution, plan, load, keys)
     if distinct != load and vanishing is not None:
-        _, vanishing = _look_at_staged(one, distinct, there, chosen)
+        _, vanishing = _look_at_staged(execution, plan, distinct, there)
+    plan = replace_fields(plan, keyed=plan.keyed and bool(distinct.primary_key) == bool(load.primary_key))
     load = distinct
     if load.primary_key:
-        one.quarantine.write(load.staging, load.primary_key[0], rewrite=rewrite)
-    _check_vanishing(one, load, vanishing)
-    removed = _remove_deleted(one, load) if (deletes or one.options.deletes) is Deletes.HARD else 0
-    load = _conform(one, load, one.options.schema_contract)
-    load = replace_fields(load, whole=_is_whole(one, window), apart=one.quarantine.ids())
-    written = apply(one, load, rows, chosen.way)
-    return written + Written(rows, deleted=removed, duplicates=duplicates, origin=origin)
+        execution.quarantine.write(load.staging, load.primary_key[0], rewrite=plan.rewrite)
+    _check_vanishing(execution, load, vanishing)
+    removed = _remove_deleted(execution, load) if plan.rules.deletes is Deletes.HARD else 0
+    load = _conform(execution, load, plan.rules.contract)
+    load = replace_fields(load, whole=_is_whole(plan), apart=execution.quarantine.ids())
+    written = apply(execution, load, staged.rows, plan.way)
+    return plan, written + Written(staged.rows, deleted=removed, duplicates=duplicates, origin=staged.origin)
 
 
-def _load_of(one: Run, chosen: Selection, columns: ColumnNames, target: Target | None, schema: TableSchema) -> Load:
+def _load_of(plan: TablePlan, target: Target | None, schema: TableSchema) -> Load:
     """The rows that were staged, and which of their columns play which role."""
-    names = columns.read
+    columns, roles = plan.columns, plan.columns.roles
     return Load(
-        ref=one.target,
-        staging=one.staging,
+        ref=plan.target.ref,
+        staging=plan.target.staging,
         staged=schema,
         target=target,
-        fit=fit_to(one, chosen, columns, target, schema),
-        primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=one.roles.get(Role.CHANGED, one.roles.get(Role.CURSOR)),
+        fit=fit_to(target, schema, plan.reading, columns, plan.rules.contract),
+        primary_key=plan.key_columns,
+        cursor=roles.get(Role.CHANGED, roles.get(Role.CURSOR)),
         unchanging=(LOADED_AT,),
         lost=columns.lost,
-        deleted=one.roles.get(Role.DELETED),
-        changed=one.roles.get(Role.CHANGED),
-        stamp=one.roles[Role.CHANGED] if target is not None and target.of(Role.CHANGED) is not None else None,
-        fresh=tuple(names[field] for field in columns.fresh if field in names),
-        incremental_key=one.roles.get(Role.CURSOR),
-        moment=one.upper,
-        loaded_at=None if one.options.no_load_timestamp else one.began,
-        predicate=one.predicate,
+        deleted=roles.get(Role.DELETED),
+        changed=roles.get(Role.CHANGED),
+        stamp=roles[Role.CHANGED] if target is not None and target.of(Role.CHANGED) is not None else None,
+        fresh=tuple(columns.names[field] for field in columns.fresh if field in columns.names),
+        incremental_key=roles.get(Role.CURSOR),
+        moment=plan.upper,
+        loaded_at=plan.loaded_at,
+        predicate=plan.rules.predicate,
     )
 
 
-def _bounds(one: Run, window: Window | None) -> tuple[datetime | None, datetime | None]:
+def _bounds(plan: TablePlan) -> tuple[datetime | None, datetime | None]:
     """The interval that the user named, as far as it is read."""
-    start, end = one.options.interval_start, one.options.interval_end
+    (start, end), window = plan.interval, plan.window
     if window is not None and start is not None and window.start is not None:
         start = max(start, window.start)
     if window is not None and end is not None and window.end is not None:
@@ -124,34 +126,9 @@ def _bounds(one: Run, window: Window | None) -> tuple[datetime | None, datetime 
     return start, end
 
 
-def _is_whole(one: Run, window: Window | None) -> bool:
+def _is_whole(plan: TablePlan) -> bool:
     """Whether what is not among the rows read is gone from the source."""
-    return window is None and one.options.sql_limit is None and one.options.deletes is not Deletes.IGNORE
-
-
-def fit_to(
-    one: Run,
-    chosen: Selection,
-    columns: ColumnNames,
-    target: Target | None,
-    schema: TableSchema,
-    *,
-    inserts: bool = True,
-) -> Fit | None:
-    """How rows of a schema get into the target; raises ConfigurationError where they do not. None: just as they are."""
-    if target is None:
-        return fit_new(schema, one.declared)
-    keys = tuple(columns.read[key] for key in chosen.primary_key)
-    contract = one.options.schema_contract
-    return fit(target, schema, made=columns.made, contract=contract, keys=keys, inserts=inserts, declared=one.declared)
-
-
-def declared_schema(one: Run, chosen: Selection, columns: ColumnNames, target: Target) -> TableSchema:
-    """The staged columns as far as they are known before a row is read."""
-    wider = _already_wider(chosen, columns.read, target, one.declared)
-    fields = TableSchema(tuple(replace_fields(each, type=wider.get(each.name, each.type)) for each in chosen.columns))
-    stamped = not one.options.no_load_timestamp
-    return target_schema(fields, columns.read, load_timestamp=stamped, treatment=one.treatment)
+    return plan.window is None and plan.reading.limit is None and plan.rules.deletes is not Deletes.IGNORE
 
 
 def live_rows(target: Target) -> exp.Expr:
@@ -161,30 +138,30 @@ def live_rows(target: Target) -> exp.Expr:
 
 
 def _look_at_staged(
-    one: Run, load: Load, there: Target | None, chosen: Selection
+    execution: Execution, plan: TablePlan, load: Load, there: Target | None
 ) -> tuple[Mapping[str, int] | None, int | None]:
     """The numbers of ``key_census``, and those of ``_vanishing``; None where there are none. One query for both."""
     keys = [key_census(load)] if load.primary_key else []
-    vanishing = _vanishing(one, load, there, chosen)
+    vanishing = _vanishing(plan, load, there)
     if vanishing is None and not keys:
         return None, None
-    found = [row for [row] in one.destination.query(*keys, *([] if vanishing is None else [vanishing]))]
+    found = [row for [row] in execution.destination.query(*keys, *([] if vanishing is None else [vanishing]))]
     return found[0] if keys else None, None if vanishing is None else int(found[-1]["n"])
 
 
-def _vanishing(one: Run, load: Load, there: Target | None, chosen: Selection) -> exp.Query | None:
+def _vanishing(plan: TablePlan, load: Load, there: Target | None) -> exp.Query | None:
     """A query for ``n``: live rows of the target that staged rows mark as deleted; of a rewrite, the staged live rows.
 
     None where nothing is guarded, or nothing can vanish by these rows.
     """
-    if there is None or one.guard.live is None:
+    if there is None or plan.target.live is None:
         return None
     in_staging = load.deleted if load.deleted is not None and load.deleted in load.staged.names else None
     marked = column(in_staging, "s").eq(exp.true()) if in_staging else exp.false()
     counted_rows = exp.select(exp.Count(this=exp.Star()).as_("n"))
     if load.rewrite:
         return counted_rows.from_(load.staging.to_table("s")).where(exp.not_(marked))
-    if in_staging is None or not load.primary_key or chosen.traits.has_versions:
+    if in_staging is None or not load.primary_key or plan.traits.has_versions:
         return None
     mark = there.find(in_staging)
     alive_there = exp.not_(as_flag(mark, column(mark.name, "t"))) if mark is not None else exp.true()
@@ -193,17 +170,19 @@ def _vanishing(one: Run, load: Load, there: Target | None, chosen: Selection) ->
     return both.where(exp.and_(marked, alive_there))
 
 
-def _check_vanishing(one: Run, load: Load, number: int | None) -> None:
+def _check_vanishing(execution: Execution, load: Load, number: int | None) -> None:
     """Tell the guard of the live rows of the target that this load marks, removes, or does not bring again."""
-    if number is None or one.guard.live is None:
+    if number is None or execution.guard.live is None:
         return
     if load.rewrite:
-        one.guard.take(one.guard.live - number - one.quarantine.count(), "would be replaced by nothing")
+        execution.guard.take(
+            execution.guard.live - number - execution.quarantine.count(), "would be replaced by nothing"
+        )
     else:
-        one.guard.take(number, f"were deleted in {one.stream.platform} since the last run")
+        execution.guard.take(number, f"were deleted in {execution.stream.platform} since the last run")
 
 
-def _remove_deleted(one: Run, load: Load) -> int:
+def _remove_deleted(execution: Execution, load: Load) -> int:
     """Take deleted rows out of the staging table and out of the target; returns how many the target had."""
     if load.deleted is None or load.deleted not in load.staged.names:
         return 0
@@ -212,44 +191,38 @@ def _remove_deleted(one: Run, load: Load) -> int:
     if load.target is not None and load.primary_key:
         keys = exp.select(*map(column, load.primary_key)).from_(load.staging.to_table()).where(gone)
         those = among(load.primary_key, keys)
-        removed = count_rows(one.destination, one.target, those)
+        removed = count_rows(execution.destination, load.ref, those)
         if removed:
-            one.destination.execute([exp.delete(one.target.to_table(), where=those.copy())])
-    one.destination.execute([exp.delete(load.staging.to_table(), where=gone.copy())])
+            execution.destination.execute([exp.delete(load.ref.to_table(), where=those.copy())])
+    execution.destination.execute([exp.delete(load.staging.to_table(), where=gone.copy())])
     return removed
 
 
-def merge_rows(
-    one: Run, chosen: Selection, columns: ColumnNames, keys: tuple[str, ...] | None, window: Window | None
-) -> Written:
-    """Read rows of these keys, all rows of the window if None, and merge them."""
-    names = columns.read
-    request = replace_fields(make_request(one.options, chosen, window, {}, reject=one.reject), keys=keys)
-    if keys is not None:
-        request = replace_fields(request, window=None)
+def merge_rows(execution: Execution, plan: TablePlan, keys: tuple[str, ...] | None) -> Written:
+    """Read rows of these keys, all rows that the target covers if None, and merge them."""
+    request = plan.reading.request(plan.covered if keys is None else None, private=plan.is_masked)
     try:
-        read, schema, _ = _stage_once(one, request, names)
+        staged = _stage_once(execution, plan, replace_fields(request, keys=keys, reject=execution.rejecting(plan)))
     except ColumnWidenedError as error:
         raise IncompleteReadError(
             f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
         ) from error
-    key = tuple(names[name] for name in chosen.primary_key)
-    one.quarantine.write(one.staging, key[0])
-    target = one.table()
+    execution.quarantine.write(plan.target.staging, plan.key_columns[0])
+    target = execution.table()
     load = Load(
-        one.target,
-        one.staging,
-        schema,
+        plan.target.ref,
+        plan.target.staging,
+        staged.schema,
         target,
-        fit_to(one, chosen, columns, target, schema),
-        key,
+        fit_to(target, staged.schema, plan.reading, plan.columns, plan.rules.contract),
+        plan.key_columns,
         unchanging=(LOADED_AT,),
     )
-    conformed = _conform(one, load, one.options.schema_contract)
-    return Written(read) + apply(one, conformed, read, merge)
+    conformed = _conform(execution, load, plan.rules.contract)
+    return Written(staged.rows) + apply(execution, conformed, staged.rows, merge)
 
 
-def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str]) -> bool:
+def fill(execution: Execution, plan: TablePlan) -> bool:
     """Read some fields of all rows into rows that are there already: what no window over changes would bring.
 
     Returns whether there was any such field.
@@ -257,96 +230,90 @@ def fill(one: Run, chosen: Selection, columns: ColumnNames, fields: Iterable[str
     Adding a field moves no row's timestamp, nor does a formula whose outcome changes. Fields for which the target has
     no column, as its contract gives it none, are left out.
     """
-    names, target = columns.read, one.table()
+    if not plan.filled:
+        return False
+    names, reading, target = plan.columns.names, plan.reading, execution.table()
     wanted = tuple(
         dict.fromkeys(
             field
-            for field in fields
+            for field in plan.filled
             if field in names
-            and field not in chosen.primary_key
+            and field not in reading.primary_key
             and target is not None
             and target.find(names[field]) is not None
         )
     )
     if not wanted:
         return False
-    one.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
+    execution.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
     request = replace_fields(
-        make_request(one.options, chosen, None, _already_wider(chosen, names, target, one.declared), reject=one.reject),
-        fields=(*chosen.primary_key, *wanted),
+        reading.request(None, private=plan.is_masked),
+        widened=already_wider(target, reading, plan.columns),
+        reject=execution.rejecting(plan),
+        fields=(*reading.primary_key, *wanted),
         limit=None,
     )
-    _, schema, _ = _stage_once(one, request, names)
-    key = tuple(names[name] for name in chosen.primary_key)
-    one.quarantine.write(None, key[0])
+    schema = _stage_once(execution, plan, request).schema
+    key, contract = plan.key_columns, plan.rules.contract
+    execution.quarantine.write(None, key[0])
+    fitting = fit_to(target, schema, reading, plan.columns, contract, inserts=False)
+    load = Load(plan.target.ref, plan.target.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
     # A row that is there already is not set aside for one of its fields.
-    by_row = one.options.schema_contract is SchemaContract.DISCARD_ROW
-    contract = SchemaContract.DISCARD_VALUE if by_row else one.options.schema_contract
-    fitting = fit_to(one, chosen, columns, target, schema, inserts=False)
-    load = Load(one.target, one.staging, schema, target, fitting, key, unchanging=(LOADED_AT,))
-    one.destination.execute(merge.fill(_conform(one, load, contract), chosen.traits.current))
+    by_row = contract is SchemaContract.DISCARD_ROW
+    conformed = _conform(execution, load, SchemaContract.DISCARD_VALUE if by_row else contract)
+    execution.destination.execute(merge.fill(conformed, plan.traits.current))
     return True
 
 
-def _already_wider(
-    chosen: Selection, names: dict[str, str], target: Target | None, declared: Declared
-) -> dict[str, pa.DataType]:
-    """Fields whose column has a wider type: an earlier run found that they need it, or somebody made it so.
-
-    Integer fields may hold fractions, and decimals more digits than they are declared with.
-    """
-    wide: dict[str, pa.DataType] = {}
-    for each in chosen.columns:
-        there = target.find(names.get(each.name)) if target is not None else None
-        if there is None or there.name.lower() in declared.kinds:
-            continue
-        fractions = each.type == pa.int64() and there.type == pa.float64()
-        digits = pa.types.is_decimal(each.type) and pa.types.is_decimal(there.type)
-        if fractions or digits:
-            wide[each.name] = common_type(each.type, there.type)
-    return wide
-
-
-def _stage(one: Run, request: ReadRequest, columns: ColumnNames, target: Target | None) -> tuple[int, TableSchema, str]:
-    """Read everything into the staging table; again, with a wider type, when a value needs one."""
+def _stage(
+    execution: Execution, plan: TablePlan, request: ReadRequest, target: Target | None
+) -> tuple[TablePlan, Staged]:
+    """Read everything into the staging table; again, by a plan with a wider type, when a value needs execution."""
+    columns, contract = plan.columns, plan.rules.contract
     while True:
         try:
-            return _stage_once(one, request, columns.read, lasting=target is None)
+            return plan, _stage_once(execution, plan, request, lasting=target is None)
         except ColumnWidenedError as error:
-            one.destination.rollback()
-            one.quarantine.forget()
-            there = target.find(columns.read[error.field]) if target is not None else None
-            contract = one.options.schema_contract
+            execution.destination.rollback()
+            execution.quarantine.forget()
+            name = columns.names[error.field]
+            there = target.find(name) if target is not None else None
             if there is not None and contract is SchemaContract.FREEZE:
                 raise ConfigurationError(
-                    f"--schema-contract freeze keeps {one.target} as it is, and {error}",
+                    f"--schema-contract freeze keeps {plan.target.ref} as it is, and {error}",
                     hint="evolve widens the column, discard_value leaves such values out",
                 ) from None
             request = replace_fields(request, widened={**request.widened, error.field: error.to})
-            one.treatment = one.treatment.widened(error.field, error.to)
-            declared = columns.read[error.field].lower() in one.declared.kinds
+            plan = plan.widened(error.field, error.to)
+            declared = name.lower() in columns.declared.kinds
             if not declared and (there is None or contract is SchemaContract.EVOLVE):
-                one.note(f"{error.field} holds values that its declared type does not: its column is {error.to} now")
+                what = f"its column is {error.to} now"
+                execution.note(f"{error.field} holds values that its declared type does not: {what}")
 
 
-def _stage_once(
-    one: Run, request: ReadRequest, names: dict[str, str], *, lasting: bool = False
-) -> tuple[int, TableSchema, str]:
-    one.progress.phase(f"reading {one.stream.source_object}")
-    rows = one.stream.read(replace_fields(request, report=one.progress.reading, private=one.masked))
-    stamped = not one.options.no_load_timestamp
-    schema = target_schema(rows.schema, names, load_timestamp=stamped, treatment=one.treatment)
-    with stamp_and_rename(rows, schema, one.began, one.progress.rows, one.treatment) as stream:
-        schemas = {one.staging.schema} | ({one.target.schema} if one.table() is None else set())
-        if one.table() is None or one.staging.schema != one.target.schema:
-            one.destination.execute([create_schema(name) for name in sorted(schemas)])
-        loaded = one.destination.load(stream, one.staging, lasting=lasting)
-    if loaded != stream.rows:
-        raise IncompleteReadError(f"{stream.rows} rows were read and {loaded} arrived in {one.staging}")
-    return loaded, schema, rows.origin
+def _stage_once(execution: Execution, plan: TablePlan, request: ReadRequest, *, lasting: bool = False) -> Staged:
+    """Read everything into the staging table."""
+    stream, destination, progress = execution.stream, execution.destination, execution.progress
+    columns, target = plan.columns, plan.target
+    progress.phase(f"reading {plan.source_object}")
+    rows = stream.read(replace_fields(request, report=progress.reading))
+    stamped = plan.loaded_at is not None
+    schema = target_schema(rows.schema, columns.names, load_timestamp=stamped, treatment=columns.treatment)
+    began = execution.session.began
+    with stamp_and_rename(rows, schema, began, progress.rows, columns.treatment) as renamed:
+        exists = execution.table() is not None
+        if not exists or target.staging.schema != target.ref.schema:
+            schemas = {target.staging.schema} | (set() if exists else {target.ref.schema})
+            destination.execute([create_schema(name) for name in sorted(schemas)])
+        loaded = destination.load(renamed, target.staging, lasting=lasting)
+    if loaded != renamed.rows:
+        raise IncompleteReadError(f"{renamed.rows} rows were read and {loaded} arrived in {target.staging}")
+    return Staged(loaded, schema, rows.origin)
 
 
-def _check_keys(one: Run, load: Load, chosen: Selection, census: Mapping[str, int] | None) -> tuple[Load, int]:
+def _check_keys(
+    execution: Execution, plan: TablePlan, load: Load, census: Mapping[str, int] | None
+) -> tuple[Load, int]:
     """Refuse null keys, and rows that a key does not tell apart.
 
     Only rows that are versions of one record may give way to its newest: an unordered query gives a record twice when
@@ -355,48 +322,48 @@ def _check_keys(one: Run, load: Load, chosen: Selection, census: Mapping[str, in
     if census is None:
         return load, 0
     keys = ", ".join(load.primary_key)
-    if census["null_keys"] and not chosen.traits.only_adds:
+    if census["null_keys"] and not plan.traits.only_adds:
         raise ConfigurationError(
             f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
         )
     duplicates = int(census["rows"]) - int(census["distinct_keys"])
     if not duplicates:
         return load, 0
-    if chosen.traits.only_adds:
+    if plan.traits.only_adds:
         # Rows that share a key are versions; only one that came twice, as an unordered query may give it, is one.
         if load.incremental_key is None:
             return load, 0
         distinct, statements = without_repeats(load)
-        one.destination.execute(statements)
+        execution.destination.execute(statements)
         return distinct, 0
     stamp = load.cursor if load.cursor is not None and load.cursor in load.staged.names else None
-    if chosen.primary_key == one.stream.primary_key and stamp is not None:
-        [[twice]] = one.destination.query(same_version_twice(load, stamp))
+    if plan.reading.primary_key == execution.stream.primary_key and stamp is not None:
+        [[twice]] = execution.destination.query(same_version_twice(load, stamp))
         if not twice["n"]:
             load, statements = deduplicate(load)
-            one.destination.execute(statements)
-            one.note(f"{duplicates} rows are older versions of records that came twice; the newest of each is kept")
+            execution.destination.execute(statements)
+            what = "rows are older versions of records that came twice; the newest of each is kept"
+            execution.note(f"{duplicates} {what}")
             return load, duplicates
-    what = f"{counted(duplicates, 'row')} of {one.stream.source_object} repeat the key of another ({keys})"
-    if chosen.traits.keyed or chosen.primary_key != one.stream.primary_key:
+    what = f"{counted(duplicates, 'row')} of {execution.stream.source_object} repeat the key of another ({keys})"
+    if plan.traits.keyed or plan.reading.primary_key != execution.stream.primary_key:
         raise ConfigurationError(
             f"{what}, so that it does not tell the rows apart; nothing was written",
             hint="choose a --primary-key whose values differ, or load all rows without a key: "
             "--incremental-strategy replace, without --primary-key",
         )
-    one.note(f"{what}: all rows are loaded, without a key")
-    one.keyed = False
+    execution.note(f"{what}: all rows are loaded, without a key")
     return replace_fields(load, primary_key=()), 0
 
 
-def _conform(one: Run, load: Load, contract: SchemaContract) -> Load:
-    fitting = conform(one.destination, load, contract, one.quarantine)
+def _conform(execution: Execution, load: Load, contract: SchemaContract) -> Load:
+    fitting = conform(execution.destination, load, contract, execution.quarantine)
     if fitting.rows:
-        one.note(f"{fitting.rows} rows do not fit the columns of {one.target}: they lie in _ingestr.quarantine")
+        execution.note(f"{fitting.rows} rows do not fit the columns of {load.ref}: they lie in _ingestr.quarantine")
     for name, values in fitting.values.items():
-        one.note(f"{values} values of {name} do not fit its column in {one.target}, and are left out")
+        execution.note(f"{values} values of {name} do not fit its column in {load.ref}, and are left out")
     for each in load.fit.widened if load.fit is not None else ():
         was = load.target.find(each.name) if load.target is not None else None
         if was is not None and was.kind != sql_type(each.type):
-            one.note(f"the column {each.name} of {one.target} changes from {was.type} to {each.type}")
+            execution.note(f"the column {each.name} of {load.ref} changes from {was.type} to {each.type}")
     return fitting.load

@@ -1,17 +1,14 @@
-"""What a run would do, said before it does it: settled by the same steps as the run itself, and nothing is written."""
+"""What a run would do, said before it does it: a view of the plan that the run itself would go by."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestr.core.cursor import Coverage, StreamState, Window
+from ingestr.core.cursor import StreamState, Window
 from ingestr.core.strategy import WriteStrategy
 from ingestr.ledger.reads import Resumption, fingerprint
-from ingestr.run.context import Run
-from ingestr.run.load import declared_schema, fit_to
-from ingestr.run.plan import Plan, make_plan
-from ingestr.run.selection import make_request
+from ingestr.run.session import Session
+from ingestr.run.table_plan import TablePlan
 from ingestr.sources.base import ReadPlan, Usage
-from ingestr.strategies.fit import things_of_others
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Covered:
 
 
 @dataclass(frozen=True)
-class TablePlan:
+class Preview:
     """What a run of these options would do now.
 
     Args:
@@ -75,60 +72,43 @@ class TablePlan:
     notes: tuple[str, ...]
 
 
-def preview(one: Run) -> TablePlan:
-    """Settle a run and say what it would do.
-
-    Raises:
-        IngestrError: what the run itself would end with before its first row.
-    """
-    plan = make_plan(one)
-    chosen, columns, names = plan.chosen, plan.columns, plan.columns.read
-    current = one.table()
-    request = make_request(one.options, chosen, plan.coverage.window, {})
-    resumption = Resumption(one.destination, one.ledger, one.stream, one.options.spool_folder, one.began)
-    wanted = fingerprint(one.stream, one.source.identity, request, interval=not plan.coverage.reaches_now)
-    changes = things = None
-    if current is not None:
-        schema = declared_schema(one, chosen, columns, current)
-        things = things_of_others(current, schema, columns.made, one.declared)
-        if not columns.anew:
-            changes = fit_to(one, chosen, columns, current, schema)
-    return TablePlan(
-        source_object=one.stream.source_object,
-        dest_table=str(one.target),
-        exists=current is not None,
-        made_anew=current is not None and columns.anew,
-        things=tuple(things or ()),
-        strategy=plan.strategy,
-        reason=_reason(one),
-        primary_key=tuple(names[key] for key in chosen.primary_key),
-        cursor=names.get(chosen.cursor_field or ""),
-        read=one.stream.plan(request),
-        window=plan.coverage.window,
-        covered=_covered(plan.before),
+def preview(session: Session, plan: TablePlan) -> Preview:
+    """Say what a plan would do; costs a call at the most, and writes nothing."""
+    target, columns, reading, stream = plan.target, plan.columns, plan.reading, session.stream
+    changes, names = target.changes, columns.names
+    masks = ((names[field], mask) for field, mask in columns.treatment.masks.items() if field in names)
+    return Preview(
+        source_object=plan.source_object,
+        dest_table=str(target.ref),
+        exists=target.current is not None,
+        made_anew=target.current is not None and target.anew,
+        things=target.things,
+        strategy=plan.outcome,
+        reason=plan.reason,
+        primary_key=plan.key_columns,
+        cursor=names.get(reading.cursor_field or ""),
+        read=stream.plan(plan.request),
+        window=plan.window,
+        covered=_covered(plan.progression.before),
         covers=_covers(plan),
         compared=plan.compared,
         added=tuple(f"{each.name} {each.type}" for each in changes.added) if changes else (),
         widened=tuple(f"{each.name} {each.type}" for each in changes.widened) if changes else (),
         checked=tuple(each.name for each in changes.checked) if changes else (),
         absent=changes.absent if changes else (),
-        masked=tuple(
-            f"{names[field]} {mask.spec.algorithm}" for field, mask in one.treatment.masks.items() if field in names
-        ),
-        resumed=None if one.masked else resumption.peek(wanted),
-        usage=one.source.usage,
-        notes=tuple(one.notes),
+        masked=tuple(f"{name} {mask.spec.algorithm}" for name, mask in masks),
+        resumed=_resumed(session, plan),
+        usage=session.source.usage,
+        notes=tuple(session.notes),
     )
 
 
-def _reason(one: Run) -> str:
-    if one.options.full_refresh:
-        return "--full-refresh"
-    if one.options.incremental_strategy is not None:
-        return "--incremental-strategy"
-    if one.options.incremental_key:
-        return f"--incremental-key {one.options.incremental_key}"
-    return f"the strategy of {one.options.source_table}"
+def _resumed(session: Session, plan: TablePlan) -> datetime | None:
+    if plan.is_masked:
+        return None
+    resumption = Resumption(session.destination, session.ledger, session.stream, plan.spool, session.began)
+    interval = not plan.coverage.reaches_now
+    return resumption.peek(fingerprint(session.stream, session.source.identity, plan.request, interval=interval))
 
 
 def _covered(state: StreamState | None) -> Covered | None:
@@ -137,8 +117,8 @@ def _covered(state: StreamState | None) -> Covered | None:
     return Covered(state.covered_from, state.cursor_value)
 
 
-def _covers(plan: Plan) -> Covered | None:
-    coverage: Coverage = plan.coverage
-    if plan.chosen.cursor_field is None:
+def _covers(plan: TablePlan) -> Covered | None:
+    if plan.reading.cursor_field is None:
         return None
-    return Covered(coverage.start, coverage.end) if coverage.progresses else _covered(plan.before)
+    coverage = plan.coverage
+    return Covered(coverage.start, coverage.end) if coverage.progresses else _covered(plan.progression.before)

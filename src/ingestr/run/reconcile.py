@@ -20,9 +20,9 @@ from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Role, TableRef, TargetColumn
 from ingestr.errors import IncompleteReadError
-from ingestr.run.context import Run, Written
+from ingestr.run.execution import Execution, Written
 from ingestr.run.load import live_rows, merge_rows
-from ingestr.run.plan import Plan
+from ingestr.run.table_plan import TablePlan
 from ingestr.sources.base import ReadRequest
 from ingestr.strategies.base import count_rows, drop, refuse_repeated_keys
 from ingestr.strategies.fit import as_flag, as_moment, cast
@@ -50,42 +50,41 @@ class Tally:
     healed: Written = field(default_factory=Written)
 
 
-def reconcile(one: Run, plan: Plan, since: datetime | None, deletes: Deletes, in_source: int | None) -> Tally:
+def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_source: int | None) -> Tally:
     """Bring the target's live rows in line with the source's.
 
     Args:
-        one: the run, whose rows are written.
-        plan: what it did.
+        execution: of the plan, whose rows are written.
+        plan: what was done.
         since: deletions before this moment are known already; None after a read of everything.
-        deletes: what becomes of deleted rows.
         in_source: live rows at the source at ``plan.upper``, counted when the run began.
 
     Raises:
         IncompleteReadError: the sides differ and cannot be brought together.
         MassDeletionError: an unusual share of the rows would go.
     """
-    both = _Sides(one, plan)
+    both, deletes = _Sides(execution, plan), plan.rules.deletes
     if deletes is Deletes.IGNORE:
         return Tally(0, in_source, both.count_target())
     gone, healed = 0, Written()
     if since is not None:
-        listed = one.stream.deleted_since(since, plan.upper)
+        listed = execution.stream.deleted_since(since, plan.upper)
         if listed:
-            what = f"are in {one.stream.platform}'s log of deletions"
+            what = f"are in {execution.stream.platform}'s log of deletions"
             gone += _with_ids(
                 both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids), what)
             )
     in_destination = both.count_target()
     if in_source is not None and in_source != in_destination + both.count_lacking():
-        platform = one.stream.platform
-        log.info("%s live rows in %s, %s in %s: comparing Ids", in_source, platform, in_destination, one.target)
+        platform = execution.stream.platform
+        log.info("%s live rows in %s, %s in %s: comparing Ids", in_source, platform, in_destination, plan.target.ref)
         in_source, vanished, healed = _sweep(both)
         gone, in_destination = gone + vanished, both.count_target()
         if in_source != in_destination + (lacking := both.count_lacking()):
-            refuse_repeated_keys(one.destination, one.target, [both.key])
+            refuse_repeated_keys(execution.destination, plan.target.ref, [both.key])
             apart = f" and {lacking} in quarantine" if lacking else ""
             raise IncompleteReadError(
-                f"{platform} has {in_source} live rows, {one.target} {in_destination}{apart}, "
+                f"{platform} has {in_source} live rows, {plan.target.ref} {in_destination}{apart}, "
                 "even after comparing all Ids",
                 hint="run again; if it stays so, start again with --full-refresh",
             )
@@ -98,13 +97,13 @@ def reconcile(one: Run, plan: Plan, since: datetime | None, deletes: Deletes, in
 class _Sides:
     """The target as it stands beside the source, at the end of the run's window."""
 
-    def __init__(self, one: Run, plan: Plan) -> None:
-        target = one.table()
+    def __init__(self, execution: Execution, plan: TablePlan) -> None:
+        target = execution.table()
         assert target is not None  # noqa: S101 - it was written just now
-        self.one, self.plan, self.target = one, plan, target
+        self.execution, self.plan, self.target = execution, plan, target
         self.key = target.roles[Role.KEY]
         # What becomes of keys on their way into the target.
-        self.key_mask = one.treatment.masks.get(plan.chosen.primary_key[0])
+        self.key_mask = plan.columns.treatment.masks.get(plan.reading.primary_key[0])
 
     def live(self) -> exp.Expr:
         """The rows of the target that were live then: those deleted since still were."""
@@ -127,16 +126,16 @@ class _Sides:
 
     def count_target(self) -> int:
         """Live rows of the target."""
-        return count_rows(self.one.destination, self.target.ref, self.live())
+        return count_rows(self.execution.destination, self.target.ref, self.live())
 
     def count_lacking(self) -> int:
         """Rows that the target lacks because they are in quarantine."""
-        ids = self.one.quarantine.ids()
+        ids = self.execution.quarantine.ids()
         if ids is None:
             return 0
         lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
         lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
-        [[row]] = self.one.destination.query(lacking)
+        [[row]] = self.execution.destination.query(lacking)
         return int(row["n"])
 
 
@@ -145,7 +144,7 @@ def _remove_marked(both: _Sides) -> int:
     mark = both.target.of(Role.DELETED)
     if mark is None:
         return 0
-    marked, destination = as_flag(mark, column(mark.name)), both.one.destination
+    marked, destination = as_flag(mark, column(mark.name)), both.execution.destination
     number = count_rows(destination, both.target.ref, marked)
     if number:
         destination.execute([exp.delete(both.target.ref.to_table(), where=marked.copy())])
@@ -158,37 +157,40 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     Returns:
         The live rows at the source, how many rows of the target were found to be gone, and those read again.
     """
-    one, plan = both.one, both.plan
+    execution, plan = both.execution, both.plan
     request = ReadRequest(
-        fields=one.stream.primary_key, live_before=plan.upper, window=plan.covered, private=both.key_mask is not None
+        fields=execution.stream.primary_key,
+        live_before=plan.upper,
+        window=plan.covered,
+        private=both.key_mask is not None,
     )
 
     def compare(swept: exp.Table) -> tuple[int, int, Written]:
         there = exp.select(column("id")).from_(swept)
         missing = exp.select(column("id")).from_(swept.copy())
         missing = missing.where(absent_from([column("id")], both.known()))
-        if released := one.quarantine.keep_only(there):
-            one.destination.execute(released)
-        if (apart := one.quarantine.ids()) is not None:
+        if released := execution.quarantine.keep_only(there):
+            execution.destination.execute(released)
+        if (apart := execution.quarantine.ids()) is not None:
             missing = missing.where(absent_from([column("id")], apart))
-        [rows] = one.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1))
+        [rows] = execution.destination.query(missing.limit(_MOST_SINGLE_ROWS + 1))
         absent = tuple(row["id"] for row in rows)
         gone = both.known().where(absent_from([column(both.key)], there.copy()))
-        vanished = _mark_deleted(both, gone, f"are not among those that this login sees in {one.stream.platform}")
+        vanished = _mark_deleted(both, gone, f"are not among those that this login sees in {execution.stream.platform}")
         healed = Written()
         if absent:
             # Nobody can tell from a masked key which row to ask for.
             keys = None if len(absent) > _MOST_SINGLE_ROWS or both.key_mask is not None else absent
             log.info("reading %s rows that the table lacks", "all" if keys is None else len(keys))
-            healed = merge_rows(one, plan.chosen, plan.columns, keys, plan.covered)
-        return count_rows(one.destination, _ids_table(both)), vanished, healed
+            healed = merge_rows(execution, plan, keys)
+        return count_rows(execution.destination, _ids_table(both)), vanished, healed
 
-    with one.stream.read(request) as stream:
+    with execution.stream.read(request) as stream:
         return _with_staged(both, stream, compare)
 
 
 def _ids_table(both: _Sides) -> TableRef:
-    staging = both.one.staging
+    staging = both.execution.staging
     return TableRef(staging.schema, f"{staging.name}_ids")
 
 
@@ -200,22 +202,24 @@ def _mark_deleted(both: _Sides, ids: exp.Query, what: str) -> int:
         ids: a query for the keys.
         what: why they are to go, for the message of the guard.
     """
-    one, table = both.one, both.target.ref.to_table()
+    execution, table = both.execution, both.target.ref.to_table()
     mark = both.target.of(Role.DELETED)
-    loaded_at = None if one.options.no_load_timestamp else both.target.of(Role.LOADED_AT)
+    loaded_at = None if both.plan.loaded_at is None else both.target.of(Role.LOADED_AT)
     those: exp.Expr = column(both.key).isin(query=ids)
     if mark:
         those = exp.and_(those, live_rows(both.target))
-    number = count_rows(one.destination, both.target.ref, those)
-    one.guard.take(number, what)
+    number = count_rows(execution.destination, both.target.ref, those)
+    execution.guard.take(number, what)
     if number and mark:
         values: dict[str, exp.Expr] = {mark.name: cast(exp.true(), pa.bool_(), mark.kind)}
         if loaded_at:
-            values[loaded_at.name] = cast(moment(one.began), TIMESTAMP, loaded_at.kind)
+            values[loaded_at.name] = cast(moment(execution.session.began), TIMESTAMP, loaded_at.kind)
         sets = [exp.EQ(this=exp.Column(this=identifier(name)), expression=value) for name, value in values.items()]
-        one.destination.execute([exp.Update(this=table.copy(), expressions=sets, where=exp.Where(this=those.copy()))])
+        execution.destination.execute(
+            [exp.Update(this=table.copy(), expressions=sets, where=exp.Where(this=those.copy()))]
+        )
     elif number:
-        one.destination.execute([exp.delete(table.copy(), where=those.copy())])
+        execution.destination.execute([exp.delete(table.copy(), where=those.copy())])
     return number
 
 
@@ -227,7 +231,7 @@ def _with_ids(both: _Sides, ids: Iterable[list[str]], use: Callable[[exp.Table],
 
 def _with_staged(both: _Sides, stream: RecordStream, use: Callable[[exp.Table], T]) -> T:
     """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
-    staging, destination = _ids_table(both), both.one.destination
+    staging, destination = _ids_table(both), both.execution.destination
     renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
     keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
     batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)

@@ -1,6 +1,6 @@
 """What becomes of the columns' values in one run: settled, or refused, before the first row. Knows no platform."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ingestr.core.mask_spec import FIT_FOR_KEYS, KEYED, Algorithm, MaskSpec
 from ingestr.core.masking import Mask, masked_type
@@ -9,39 +9,41 @@ from ingestr.core.secret import Secret
 from ingestr.core.transforms import Treatment
 from ingestr.errors import ConfigurationError
 from ingestr.options import ReadOptions
-from ingestr.run.selection import FieldNames, Selection
+from ingestr.run.reading import FieldNames, Reading
 from ingestr.sources.base import Stream
+from ingestr.strategies.base import Traits
 
 
 def settle_treatment(
     stream: Stream,
     options: ReadOptions,
-    chosen: Selection,
-    given: Mapping[str, str],
+    names: FieldNames,
+    reading: Reading,
+    traits: Traits,
     key: Callable[[], Secret],
 ) -> Treatment:
     """Trimming and masks by source field.
 
     Args:
         stream: what there is.
-        options: what the user wants, with the naming settled.
-        chosen: what is read.
-        given: field → column name of the target, where names were given before.
+        options: what the user wants.
+        names: what the user's names stand for.
+        reading: what is read.
+        traits: of the strategy.
         key: gives the key of the masks that need one; called only if there is such a mask.
 
     Raises:
         ConfigurationError: a column that there is not, a mask that makes nothing of the column's type, or one of a
             column whose values the load needs as they are.
     """
-    names = FieldNames(stream, given, options.schema_naming)
     specs: dict[str, MaskSpec] = {}
     for spec in options.mask:
         name = names.find(spec.column, "column to mask")
         if name in specs:
             raise ConfigurationError(f"--mask names {names.columns[name]} twice", hint="leave out one of them")
-        _check_role(stream, chosen, name, spec)
+        _check_role(stream, reading, traits, name, spec)
         specs[name] = spec
-    columns = {column.name: column for column in (*stream.schema.columns, *chosen.columns)}
+    columns = {column.name: column for column in (*stream.schema.columns, *reading.fields)}
     for name, spec in specs.items():
         masked_type(spec, columns[name].type)
     kept = key() if any(spec.algorithm in KEYED for spec in specs.values()) else None
@@ -52,35 +54,35 @@ def _mask(column: Column, spec: MaskSpec, key: Secret | None) -> Mask:
     return Mask(spec, column.type, key if spec.algorithm in KEYED else None)
 
 
-def needed_fields(stream: Stream, chosen: Selection) -> dict[str, str]:
+def needed_fields(stream: Stream, reading: Reading, traits: Traits) -> dict[str, str]:
     """Fields whose values the load looks at, each with what it tells by them; keys are not among them."""
     roles = [
-        (chosen.cursor_field, "which rows to read"),
+        (reading.cursor_field, "which rows to read"),
         (stream.changed_field, "which of two versions of a row is newer"),
         (stream.deleted_field, "which rows are deleted"),
     ]
-    if not chosen.traits.whole:
+    if not traits.whole:
         roles.append((stream.created_field, "which rows were there at a moment"))
     return {name: role for name, role in reversed(roles) if name is not None}
 
 
-def _check_role(stream: Stream, chosen: Selection, name: str, spec: MaskSpec) -> None:
+def _check_role(stream: Stream, reading: Reading, traits: Traits, name: str, spec: MaskSpec) -> None:
     """Refuse a mask of what the load needs as it is."""
-    role = needed_fields(stream, chosen).get(name)
+    role = needed_fields(stream, reading, traits).get(name)
     if role is not None:
         raise ConfigurationError(
             f"--mask {spec.column}:{spec.algorithm}: the load tells by {name} {role}",
             hint="leave the mask out; such a column says when a row was changed, not whom it is about",
         )
-    replaced = chosen.traits.whole
+    replaced = traits.whole
     if spec.algorithm is Algorithm.SEQUENTIAL and not replaced:
         raise ConfigurationError(
-            f"--mask {spec.column}:sequential: {stream.source_object} is written by {chosen.strategy}, and each run "
+            f"--mask {spec.column}:sequential: {stream.source_object} is written by {traits.name}, and each run "
             "would count anew",
             hint=f"uuid gives each value a name that stays: --mask {spec.column}:uuid",
         )
     fit = FIT_FOR_KEYS | ({Algorithm.SEQUENTIAL} if replaced else set())
-    if name in chosen.primary_key and spec.algorithm not in fit:
+    if name in reading.primary_key and spec.algorithm not in fit:
         raise ConfigurationError(
             f"--mask {spec.column}:{spec.algorithm}: {name} tells the rows apart, and so masked it would not",
             hint="hash, hmac and uuid do",

@@ -1,9 +1,7 @@
 """What to read of a stream: settled between what it offers and what the user wants. Knows no destination."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import pyarrow as pa
 
 from ingestr.core.cursor import Window
 from ingestr.core.naming import Names, SchemaNaming, assign_names, only_one
@@ -11,9 +9,9 @@ from ingestr.core.schema import Column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
 from ingestr.options import ReadOptions
-from ingestr.sources.base import Checkpoint, ReadRequest, RejectedRow, Stream
+from ingestr.sources.base import ReadRequest, Stream
 from ingestr.strategies import STRATEGIES
-from ingestr.strategies.base import Strategy, Traits
+from ingestr.strategies.base import Traits
 
 
 class FieldNames:
@@ -21,14 +19,19 @@ class FieldNames:
 
     Args:
         stream: what there is.
-        given: field → column name of the target, where names were given before.
+        given: field → column name of the target, of the fields whose columns have a name.
         naming: the rule for other names.
     """
 
     def __init__(self, stream: Stream, given: Mapping[str, str], naming: SchemaNaming) -> None:
         self.columns = assign_names(stream.schema.names, given, naming)
+        self.given, self.naming = given, naming
+        self._stream = stream
         self._names = Names(self.columns, given)
-        self._where = stream.source_object
+
+    def with_columns(self, given: Mapping[str, str]) -> "FieldNames":
+        """The same where more fields, or others, have a column of a given name."""
+        return FieldNames(self._stream, {**self.given, **given}, self.naming)
 
     def meant_by(self, name: str) -> list[str]:
         """The fields that a name stands for."""
@@ -36,65 +39,75 @@ class FieldNames:
 
     def find(self, name: str, kind: str) -> str:
         """The field that a name stands for; raises ConfigurationError where it is none or several."""
-        return only_one(kind, name, self.meant_by(name), self.columns.values(), self._where)
+        return only_one(kind, name, self.meant_by(name), self.columns.values(), self._stream.source_object)
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The settled choice.
+class Reading:
+    """What is read of a stream, but for the window.
 
     Args:
-        columns: the stream's columns to read, under their source names.
-        strategy: how the rows are written.
-        cursor_field: the field that windows are over, or None.
+        fields: the stream's columns to read, under their source names.
         primary_key: fields that identify a row.
+        cursor_field: the field that windows are over, or None.
         include_deleted: whether deleted rows come too, marked as such.
+        limit: at most this many rows, or None.
+        page_size: rows a page, where the source lets us choose.
+        parallelism: pages in flight at once.
     """
 
-    columns: tuple[Column, ...]
-    strategy: WriteStrategy
-    cursor_field: str | None
+    fields: tuple[Column, ...]
     primary_key: tuple[str, ...]
+    cursor_field: str | None
     include_deleted: bool
+    limit: int | None
+    page_size: int
+    parallelism: int
 
-    @property
-    def way(self) -> Strategy:
-        """What is done with the rows."""
-        return STRATEGIES[self.strategy]
+    def reads(self, field: str) -> bool:
+        """Whether a field is among those that are read."""
+        return any(each.name == field for each in self.fields)
 
-    @property
-    def traits(self) -> Traits:
-        """What is to be known of that."""
-        return self.way.TRAITS
+    def request(self, window: Window | None, *, private: bool) -> ReadRequest:
+        """What the source is asked for.
+
+        Args:
+            window: rows to read, or None for all.
+            private: nothing of the rows may lie in a file, not even for a while.
+        """
+        return ReadRequest(
+            fields=tuple(each.name for each in self.fields),
+            window=window,
+            limit=self.limit,
+            include_deleted=self.include_deleted,
+            page_size=self.page_size,
+            parallelism=self.parallelism,
+            private=private,
+        )
 
 
 def select(
     stream: Stream,
     options: ReadOptions,
-    primary_key: tuple[str, ...],
-    given: Mapping[str, str] | None = None,
+    names: FieldNames,
+    primary_key: tuple[str, ...] = (),
     wanted: WriteStrategy | None = None,
-) -> Selection:
-    """Columns, strategy and keys by source field names, after checking everything the user named.
+) -> tuple[Reading, WriteStrategy]:
+    """What is read and how it is written, after checking everything the user named.
 
     Args:
         stream: what there is.
         options: what the user wants.
+        names: what the user's names stand for.
         primary_key: the columns that the user named as such.
-        given: field → column name of the target, where names were given before.
         wanted: the strategy that the user named, if any.
 
     Raises:
         ConfigurationError: a name that is none, or a strategy that lacks what it needs.
     """
-    names = FieldNames(stream, given or {}, options.schema_naming)
     excluded = {names.find(name, "column to exclude") for name in options.sql_exclude_columns}
     keys = tuple(names.find(name, "primary key") for name in primary_key) or stream.primary_key
-    cursor = stream.cursor_field
-    if options.incremental_key:
-        # The target's own column names are known here alone; whatever else the name may be, the stream knows.
-        known = names.meant_by(options.incremental_key)
-        cursor = stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
+    cursor = _cursor(stream, options, names)
     strategy = wanted or (WriteStrategy.MERGE if options.incremental_key else stream.strategy)
     traits = STRATEGIES[strategy].TRAITS
     _check_needs(stream, options.source_table, traits, keys, cursor)
@@ -111,7 +124,25 @@ def select(
     if traits.only_adds and cursor is None:
         # Each run adds all rows that there are: those that are gone are none of them.
         include_deleted = False
-    return Selection(columns, strategy, cursor, keys, include_deleted)
+    reading = Reading(
+        columns,
+        keys,
+        cursor,
+        include_deleted,
+        limit=options.sql_limit,
+        page_size=options.page_size,
+        parallelism=options.extract_parallelism,
+    )
+    return reading, strategy
+
+
+def _cursor(stream: Stream, options: ReadOptions, names: FieldNames) -> str | None:
+    """The field that windows are over: the one that the user names, or the stream's own."""
+    if not options.incremental_key:
+        return stream.cursor_field
+    # The target's own column names are known here alone; whatever else the name may be, the stream knows.
+    known = names.meant_by(options.incremental_key)
+    return stream.check_cursor(known[0] if len(known) == 1 else options.incremental_key)
 
 
 def _check_needs(stream: Stream, source_table: str, traits: Traits, keys: tuple[str, ...], cursor: str | None) -> None:
@@ -133,26 +164,3 @@ def named_interval(options: ReadOptions, cursor_field: str) -> Window | None:
     if not options.has_interval:
         return None
     return Window(cursor_field, options.interval_start, options.interval_end, end_inclusive=True)
-
-
-def make_request(
-    options: ReadOptions,
-    chosen: Selection,
-    window: Window | None,
-    widened: dict[str, pa.DataType],
-    *,
-    reject: Callable[[RejectedRow], None] | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> ReadRequest:
-    """The read of a selection; the last two as in ``ReadRequest``."""
-    return ReadRequest(
-        fields=tuple(column.name for column in chosen.columns),
-        window=window,
-        limit=options.sql_limit,
-        include_deleted=chosen.include_deleted,
-        page_size=options.page_size,
-        parallelism=options.extract_parallelism,
-        widened=widened,
-        reject=reject,
-        checkpoint=checkpoint,
-    )
