@@ -178,6 +178,12 @@ class Destination(Protocol):
     def connect(self) -> None:
         """Open the connection; raises DestinationError or ConfigurationError."""
 
+    def beside(self) -> "Destination":
+        """Another connection to the same database, not open yet, for another table of the same session.
+
+        This one must be open already, and stay open longer.
+        """
+
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
 

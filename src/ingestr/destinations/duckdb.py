@@ -1,5 +1,6 @@
 """DuckDB in a file, or in this process's memory."""
 
+import copy
 import logging
 import os
 import re
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -92,6 +94,8 @@ class DuckDBDestination:
         # Settings of ours as DuckDB shows them; empty where the database is shared with the caller.
         self._set_by_us: dict[str, str] = {}
         self._catalog: str | None = None
+        # The connection that has opened the database, where this is another one beside it.
+        self._main: DuckDBDestination | None = None
 
     @property
     def _in_memory(self) -> bool:
@@ -104,6 +108,10 @@ class DuckDBDestination:
         none ever has to remove a file that another process may have opened meanwhile. A run of this process that writes
         to the same database is waited for.
         """
+        if self._main is not None:
+            self._connection = self._main._open.cursor()
+            self._prepare_connection()
+            return
         try:
             place = self._file if self._in_memory else str(Path(self._file).resolve())
         except OSError as error:
@@ -128,6 +136,14 @@ class DuckDBDestination:
         except BaseException:
             self.close()
             raise
+
+    def beside(self) -> "DuckDBDestination":
+        """Another connection to the same database, not open yet; it is this one's turn that both use."""
+        other = copy.copy(self)
+        other.capabilities = replace(self.capabilities, exclusive=False)
+        other._connection, other._in_transaction = None, False
+        other._turn, other._set_by_us, other._main = None, {}, self
+        return other
 
     def _wait_for_turn(self, place: str) -> None:
         turn = _in_use.setdefault(place, threading.Lock())

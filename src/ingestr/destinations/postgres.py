@@ -4,6 +4,7 @@ Statements wait until the next query or the commit and then go in one round trip
 mostly waiting for the network.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,6 +101,14 @@ class PostgresDestination:
         self._target_exists = False
         self._changes_ledger = False
         self._rendering = Rendering()
+
+    def beside(self) -> "PostgresDestination":
+        """Another connection to the same database, not open yet."""
+        other = copy.copy(self)
+        other._connection, other._in_transaction, other._waiting, other._schemas = None, False, [], set()
+        other._target, other._target_exists, other._changes_ledger = None, False, False
+        other._rendering = Rendering()
+        return other
 
     @property
     def _open(self) -> psycopg.Connection[tuple[Any, ...]]:

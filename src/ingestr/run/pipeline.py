@@ -18,7 +18,7 @@ from ingestr.core.sql import Statements
 from ingestr.core.strategy import Numbers
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import stamp_and_rename, target_schema
-from ingestr.destinations.base import Role, parse_table
+from ingestr.destinations.base import Destination, Role, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import state as system
 from ingestr.ledger.reads import Resumption, fingerprint
@@ -36,6 +36,7 @@ from ingestr.run.reconcile import Tally, reconcile
 from ingestr.run.session import Session, look
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
+from ingestr.sources.base import Source
 from ingestr.strategies import STRATEGIES
 from ingestr.strategies.base import count_rows
 
@@ -57,21 +58,29 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
     Raises:
         IngestrError: of the kind that says who must do something about it.
     """
+    with _ends(options, clock, progress, in_process=in_process) as (source, destination):
+        return copy_table(source, destination, options, clock=clock, progress=progress)
+
+
+def copy_table(
+    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+) -> IngestResult:
+    """Copy one table between two ends that are open."""
     began = clock.monotonic()
 
     def elapsed() -> float:
         return clock.monotonic() - began
 
-    with _opened(options, clock, progress, in_process=in_process, writes=True) as session:
-        try:
-            return _carry_out(session, make_plan(session, options), elapsed)
-        except RequestRefusedError as error:
-            if error.code != "INVALID_FIELD":
-                raise
-            # A field went away between describe and query; what is left can be read.
-            session.note(f"{error}: describing {session.stream.source_object} again")
-            again = session.anew(options.source_table)
-            return _carry_out(again, make_plan(again, options), elapsed)
+    session = _look_up(source, destination, options, clock, progress, writes=True)
+    try:
+        return _carry_out(session, make_plan(session, options), elapsed)
+    except RequestRefusedError as error:
+        if error.code != "INVALID_FIELD":
+            raise
+        # A field went away between describe and query; what is left can be read.
+        session.note(f"{error}: describing {session.stream.source_object} again")
+        again = session.anew(options.source_table)
+        return _carry_out(again, make_plan(again, options), elapsed)
 
 
 def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> Preview:
@@ -80,33 +89,54 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
     Raises:
         IngestrError: what the run itself would end with before its first row.
     """
-    with _opened(options, clock, progress, in_process=in_process, writes=False) as session:
-        return preview(session, make_plan(session, options, dry=True))
+    with _ends(options, clock, progress, in_process=in_process) as (source, destination):
+        return preview_table(source, destination, options, clock=clock, progress=progress)
+
+
+def preview_table(
+    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+) -> Preview:
+    """What ``copy_table`` would do; writes nothing."""
+    session = _look_up(source, destination, options, clock, progress, writes=False)
+    return preview(session, make_plan(session, options, dry=True))
 
 
 @contextmanager
-def _opened(
-    options: IngestOptions, clock: Clock, progress: Progress, *, in_process: bool, writes: bool
-) -> Iterator[Session]:
-    """Both ends of a run; if it ``writes``, other runs are kept off the target."""
+def _ends(
+    options: IngestOptions, clock: Clock, progress: Progress, *, in_process: bool
+) -> Iterator[tuple[Source, Destination]]:
+    """Both ends of a run: the destination is open, and the source is asked nothing yet."""
     for note in options.notes:
         progress.note(note)
     with (
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
         closing(open_source(options.source_uri, clock, options.api_budget)) as source,
     ):
-        named = parse_table(options.dest_table or default_table(options.source_table), destination.default_schema)
         destination.connect()
-        destination.check_catalog(named.catalog)
-        progress.phase(f"looking up {options.source_table}")
-        stream = source.stream(options.source_table)
-        run_id, began, notes = uuid.uuid4().hex, clock.now(), [*options.notes, *source.notes, *stream.notes]
-        for note in notes[len(options.notes) :]:
-            progress.note(note)
-        if writes:
-            destination.reserve(named.ref)
-        ledger = look(destination, named.ref)
-        yield Session(progress, destination, source, stream, ledger, run_id, began, notes)
+        yield source, destination
+
+
+def _look_up(
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    clock: Clock,
+    progress: Progress,
+    *,
+    writes: bool,
+) -> Session:
+    """The table at both ends; if the run ``writes``, other runs are kept off the target."""
+    named = parse_table(options.dest_table or default_table(options.source_table), destination.default_schema)
+    destination.check_catalog(named.catalog)
+    progress.phase(f"looking up {options.source_table}")
+    stream = source.stream(options.source_table)
+    run_id, began, notes = uuid.uuid4().hex, clock.now(), [*options.notes, *source.notes, *stream.notes]
+    for note in notes[len(options.notes) :]:
+        progress.note(note)
+    if writes:
+        destination.reserve(named.ref)
+    ledger = look(destination, named.ref)
+    return Session(progress, destination, source, stream, ledger, run_id, began, notes)
 
 
 def read(options: ReadOptions, *, clock: Clock) -> RecordStream:

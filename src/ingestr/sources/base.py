@@ -254,6 +254,10 @@ class Stream(Protocol):
     def notes(self) -> list[str]:
         """What the user should know about this table: fields left out, say."""
 
+    @property
+    def usage(self) -> Usage:
+        """API calls for this table alone so far, and the allowance."""
+
     def check_cursor(self, name: str) -> str:
         """The field to use as the cursor for a name the user gave; raises ConfigurationError where it cannot be one."""
 

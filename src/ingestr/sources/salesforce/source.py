@@ -171,7 +171,7 @@ class SalesforceStream:
     platform = "Salesforce"
 
     def __init__(self, client: SalesforceClient, clock: Clock, named: NamedTable | None, relation: Relation) -> None:
-        self._client = client
+        self._client = client.counting_apart()
         self._clock = clock
         self._relation = relation
         self._describe = relation.describe
@@ -211,6 +211,11 @@ class SalesforceStream:
                 hint=f"add {field.name} to its SELECT",
             )
         return field.name
+
+    @property
+    def usage(self) -> Usage:
+        """API calls since the table was looked up, and the org's allowance."""
+        return self._client.usage
 
     def server_now(self) -> datetime:
         """The org's clock, in UTC at whole seconds."""

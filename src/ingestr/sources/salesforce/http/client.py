@@ -1,5 +1,6 @@
 """Calls to the API of one org: paths, versions, usage and errors. Knows nothing of tables or types."""
 
+import copy
 import json
 import logging
 import re
@@ -7,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import httpx
@@ -71,10 +72,8 @@ class SalesforceClient:
         self._org_lock = threading.Lock()
         self._org_id: str | None = None
         self._asked_for_org = False
-        self._usage_lock = threading.Lock()
         self._version: str | None = None
-        self._usage = Usage(0, None, None)
-        self._server_now: datetime | None = None
+        self._calls = self._shared = _Calls()
         # Objects whose size has been asked for, in small letters.
         self.sizes: dict[str, int] = {}
 
@@ -86,7 +85,14 @@ class SalesforceClient:
     @property
     def usage(self) -> Usage:
         """Calls made by us that count, and the org's allowance as last heard."""
-        return self._usage
+        used, limit = self._shared.allowance
+        return Usage(self._calls.made, used, limit)
+
+    def counting_apart(self) -> Self:
+        """The same session and connections, whose ``usage`` begins at no call."""
+        apart = copy.copy(self)
+        apart._calls = _Calls()
+        return apart
 
     @property
     def version(self) -> str:
@@ -193,14 +199,14 @@ class SalesforceClient:
 
     def server_now(self) -> datetime:
         """The org's clock at its latest answer, in UTC at whole seconds."""
-        if self._server_now is None:
+        if self._shared.now is None:
             self._send("GET", "/services/data/", "asking for the time", counts=False)
-        if self._server_now is None:
+        if self._shared.now is None:
             raise SourceError(
                 "Salesforce's answers carry no Date header that can be read",
                 hint="does a proxy remove or change it? is the domain the host of a Salesforce API?",
             )
-        return self._server_now
+        return self._shared.now
 
     def _send(self, method: str, path: str, doing: str, *, counts: bool = True, **options: Any) -> httpx.Response:
         extensions = {"timeout": TIMEOUT.as_dict(), "doing": doing, **options.pop("extensions", {})}
@@ -232,22 +238,22 @@ class SalesforceClient:
 
     def _check_budget(self) -> None:
         """Stop before the call that would take what others need; cleaning up is always allowed."""
-        usage, budget = self._usage, self._budget
-        if budget is not None and budget.is_used_up(usage.calls, usage.used, usage.limit):
-            of_all = f" and the org has used {usage.used:,} of {usage.limit:,}" if usage.used and usage.limit else ""
+        made, budget = self._shared.made, self._budget
+        used, limit = self._shared.allowance
+        if budget is not None and budget.is_used_up(made, used, limit):
+            of_all = f" and the org has used {used:,} of {limit:,}" if used and limit else ""
             raise QuotaError(
-                f"--api-budget {budget} is used up: this run has made {usage.calls:,} API calls{of_all}",
+                f"--api-budget {budget} is used up: this run has made {made:,} API calls{of_all}",
                 hint="run again when fewer calls of the last 24 hours count, or allow more",
             )
 
     def _note(self, answer: httpx.Response, *, counts: bool) -> None:
-        with self._usage_lock:
-            used, limit = self._usage.used, self._usage.limit
-            if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
-                told = whole_number(found[1]), whole_number(found[2])
-                used, limit = told if None not in told else (used, limit)
-            self._usage = Usage(self._usage.calls + counts, used, limit)
-            self._server_now = http_date(answer.headers.get("Date", "")) or self._server_now
+        told = None
+        if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
+            told = whole_number(found[1]), whole_number(found[2])
+        for calls in {self._calls, self._shared}:
+            calls.add(counts, told)
+        self._shared.now = http_date(answer.headers.get("Date", "")) or self._shared.now
 
     def open_line(self) -> Line:
         """Connections of their own for threads that end together; whoever asks for them closes them."""
@@ -257,6 +263,23 @@ class SalesforceClient:
         """Close the connections."""
         self._http.close()
         self._bare.close()
+
+
+class _Calls:
+    """How many calls were made, and the org's allowance and clock as last heard, by any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.made = 0
+        self.allowance: tuple[int | None, int | None] = (None, None)
+        self.now: datetime | None = None
+
+    def add(self, counts: bool, told: tuple[int | None, int | None] | None) -> None:
+        """A call was answered; ``told`` is what the answer says of the allowance."""
+        with self._lock:
+            self.made += counts
+            if told is not None and None not in told:
+                self.allowance = told
 
 
 def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:
