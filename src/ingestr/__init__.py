@@ -6,11 +6,22 @@ The public names load what they need when they are first used: importing ``inges
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingestr.api import IngestResult, Preview, RecordStream, ingest, plan, read
+    from ingestr.api import IngestResult, Preview, RecordStream, SessionResult, ingest, ingest_tables, plan, read
     from ingestr.errors import IngestrError
 
 __version__ = "0.1.0"
-__all__ = ["IngestResult", "IngestrError", "Preview", "RecordStream", "__version__", "ingest", "plan", "read"]
+__all__ = [
+    "IngestResult",
+    "IngestrError",
+    "Preview",
+    "RecordStream",
+    "SessionResult",
+    "__version__",
+    "ingest",
+    "ingest_tables",
+    "plan",
+    "read",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,11 +11,13 @@ from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
 from ingestr.options import IngestOptions, ReadOptions, make_options, respell
 from ingestr.progress import open_progress
-from ingestr.result import IngestResult
-from ingestr.run import pipeline
+from ingestr.progress_many import open_session_progress
+from ingestr.result import IngestResult, SessionResult
+from ingestr.run import many, pipeline
 from ingestr.run.preview import Preview
+from ingestr.table_list import make_session_options
 
-__all__ = ["IngestResult", "Preview", "RecordStream", "ingest", "plan", "read"]
+__all__ = ["IngestResult", "Preview", "RecordStream", "SessionResult", "ingest", "ingest_tables", "plan", "read"]
 
 
 def ingest(
@@ -157,6 +159,42 @@ def plan(source_uri: str, source_table: str, dest_uri: str, dest_table: str | No
         )
         with open_progress(settled.progress, clock) as shown:
             return pipeline.plan(settled, clock=clock, progress=shown, in_process=True)
+
+
+def ingest_tables(
+    source_uri: str,
+    source_table: str | Sequence[str],
+    dest_uri: str,
+    dest_table: str = "{table}",
+    *,
+    exclude_table: str | Sequence[str] = (),
+    tables_in_flight: int = 4,
+    **options: Any,
+) -> SessionResult:
+    """Copy several Salesforce tables into a database, each in a transaction of its own, with one login.
+
+    Args:
+        source_uri, dest_uri, options: as for ``ingest``; the options hold for each table.
+        source_table: names, and patterns such as ``*`` or ``opportunity*``; a text may hold several, with commas.
+        dest_table: where they go, with ``{table}`` for the name of each.
+        exclude_table: names and patterns of tables that are not meant.
+        tables_in_flight: so many at once.
+
+    Returns:
+        What became of each table. A table that fails does not stop the others: its error is in the result.
+
+    Raises:
+        TypeError: an argument that ``ingest`` does not take.
+        IngestrError: what concerns all tables, such as the login.
+    """
+    bound = inspect.signature(ingest).bind(source_uri, "", dest_uri, dest_table, **options)
+    given = {name: value for name, value in bound.arguments.items() if name not in ("yes", "source_table")}
+    given |= {"source_table": source_table, "exclude_table": exclude_table, "tables_in_flight": tables_in_flight}
+    clock = SystemClock()
+    with _in_python():
+        settled = make_session_options(**given)
+        with open_session_progress(settled.common.progress, clock) as shown:
+            return many.run_tables(settled, clock=clock, progress=shown, in_process=True)
 
 
 _PARAMETERS = {f"--{name.replace('_', '-')}": name for name in inspect.signature(ingest).parameters}

@@ -14,11 +14,21 @@ from ingestr import __version__
 from ingestr.core.clock import SystemClock
 from ingestr.core.wording import counted
 from ingestr.environment import read_environment
-from ingestr.errors import ConfigurationError
+from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
-from ingestr.options import IngestOptions, from_text, make_options, respell
+from ingestr.options import IngestOptions, from_text, respell
 from ingestr.progress import JsonProgress, open_progress
-from ingestr.render import plan_event, plan_text, result_event, result_text
+from ingestr.render import (
+    plan_event,
+    plan_of_table_event,
+    plan_text,
+    plans_text,
+    result_event,
+    result_text,
+    session_event,
+    session_text,
+)
+from ingestr.table_list import SessionOptions, make_ingest_options
 from ingestr.terminal import (
     EXIT_INTERRUPTED,
     EXIT_UNWRITTEN,
@@ -119,7 +129,8 @@ def _ingest_command(context: typer.Context, **words: Any) -> None:
     }
     given |= dict.fromkeys(context.meta[_UNSET], False)
     _refuse_extra(context)
-    guarded(lambda: _ingest(given), debug=given.get("debug") is True)
+    if code := guarded(lambda: _ingest(given), debug=given.get("debug") is True):
+        raise typer.Exit(code)
 
 
 _CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
@@ -140,17 +151,59 @@ _plan_command.__signature__ = inspect.signature(_ingest_command)  # type: ignore
 app.command("plan", cls=_IngestCommand, context_settings=_EXTRA, epilog=_EPILOG)(_plan_command)
 
 
-def _ingest(given: dict[str, Any]) -> None:
-    """Run with what was given, and what the variables add."""
+def _ingest(given: dict[str, Any]) -> int:
+    """Run with what was given, and what the variables add; returns the exit code."""
     set_up_logging(debug=given.get("debug") is True)
     found = read_environment(os.environ, given)
     try:
-        options = make_options(IngestOptions, notes=found.warnings, **{**found.values, **given})
+        options = make_ingest_options(notes=found.warnings, **{**found.values, **given})
     except ConfigurationError as error:
         respell(error, found.variables)
         raise
+    if isinstance(options, SessionOptions):
+        debug = options.common.debug
+        set_up_logging(debug=debug)
+        return guarded(lambda: _run_tables(options), debug=debug)
     set_up_logging(debug=options.debug)
     guarded(lambda: _run(options), debug=options.debug)
+    return 0
+
+
+def _run_tables(options: SessionOptions) -> int:
+    """Copy several tables; returns the exit code of the worst."""
+    from ingestr.progress_many import open_session_progress  # noqa: PLC0415
+    from ingestr.run import many  # noqa: PLC0415
+
+    clock, common = SystemClock(), options.common
+    interruptible()
+    if _events is not None:
+        _events.emit({"event": "start", "source_table": list(options.tables), "dest_table": options.dest_table})
+    with open_session_progress(common.progress, clock, _events) as shown:
+        if common.dry_run:
+            plans, left_out = many.plan_tables(options, clock=clock, progress=shown, in_process=False)
+        else:
+            result = many.run_tables(options, clock=clock, progress=shown, in_process=False)
+    if common.dry_run:
+        failed = [each for _, each in plans if isinstance(each, IngestrError)]
+        code = max((each.exit_code for each in failed), default=0)
+        _show([*map(plan_of_table_event, plans)], plans_text(plans, left_out), rows=0, code=code)
+        return code
+    rows = sum(each.result.rows_read for each in result.tables if each.result is not None)
+    _show([session_event(result)], session_text(result), rows=rows, code=result.exit_code)
+    return result.exit_code
+
+
+def _show(events: list[dict[str, Any]], text: str, *, rows: int, code: int) -> None:
+    """Print what a session has to tell."""
+    try:
+        if _events is not None:
+            for event in events:
+                _events.emit(event)
+            _events.end("some tables failed" if code else None, rows=rows, code=code)
+        else:
+            print_out(text)
+    except OSError as error:
+        log.warning("the session is over, but its result cannot be printed: %s", error.strerror)
 
 
 def _run(options: IngestOptions) -> None:

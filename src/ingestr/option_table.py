@@ -65,6 +65,7 @@ class Option:
         hint: what to do instead.
         ours: no other version of ingestr has it.
         command_only: Python has a function of its own for it.
+        many: it is about several tables.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Option:
     hint: str = ""
     ours: bool = False
     command_only: bool = False
+    many: bool = False
 
     @property
     def flag(self) -> str:
@@ -116,10 +118,27 @@ _HONOURED = (
     ),
     Option(
         name="source_table",
-        kind=Kind.TEXT,
+        kind=Kind.LIST,
         metavar="TABLE",
         variables=("SOURCE_TABLE",),
-        help="account, custom:<API name>, any object, or query:<SOQL> (required)",
+        help="account, custom:<API name>, any object, or query:<SOQL>; several, or a pattern such as *__c (required)",
+    ),
+    Option(
+        name="exclude_table",
+        kind=Kind.LIST,
+        metavar="TABLE",
+        help="Names and patterns of tables that are not meant; repeatable.",
+        ours=True,
+        many=True,
+    ),
+    Option(
+        name="tables_in_flight",
+        kind=Kind.COUNT,
+        metavar="N",
+        default=4,
+        help="Tables copied at once, where there are several.",
+        ours=True,
+        many=True,
     ),
     Option(
         name="dest_uri",
@@ -136,7 +155,7 @@ _HONOURED = (
         stem="DESTINATION_TABLE",
         variables=("INGESTR_DEST_TABLE", "DESTINATION_TABLE"),
         default_text="the source table",
-        help="schema.table, or catalog.schema.table.",
+        help="schema.table, or catalog.schema.table; of several tables raw.{table}, say.",
     ),
     Option(name="full_refresh", kind=Kind.FLAG, default=False, help="Read everything, replace the table."),
     Option(name="interval_start", kind=Kind.INSTANT, metavar="TIME", help="First moment to read, inclusive."),

@@ -24,8 +24,8 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?", re.ASCII)
 _SOURCE_TABLE = re.compile(r"\s*(custom:)?\s*(\w*)\s*", re.IGNORECASE | re.ASCII)
 
 
-def default_table(source_table: str) -> str:
-    """The table's name at the destination where the user gives none: the source table's, without ``custom:``."""
+def bare_table(source_table: str) -> str:
+    """The table's name without ``custom:``: what it is called at the destination where the user gives no name."""
     found = _SOURCE_TABLE.fullmatch(source_table)
     return found[2] if found else source_table
 
@@ -319,7 +319,7 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
             given[name] = None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
         elif name in _PARSERS:
             given[name] = _PARSERS[name]([value] if isinstance(value, str) else value or ())
-        elif option.kind is Kind.LIST:
+        elif option.kind is Kind.LIST and name != "source_table":
             names = [value] if isinstance(value, str) else value or ()
             given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
     given["notes"] = tuple(told)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ingestr.core.clock import Clock
@@ -187,6 +188,7 @@ class JsonProgress(LogProgress):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._heard = sys.stdout is not None
+        self._lock = Lock()
         self._began = clock.monotonic()
         self._rows = self._batches = 0
         self._open = True
@@ -246,8 +248,9 @@ class JsonProgress(LogProgress):
             return
         clean = {name: shown(value) if isinstance(value, str) else value for name, value in event.items()}
         try:
-            sys.stdout.write(json.dumps(clean) + "\n")
-            sys.stdout.flush()
+            with self._lock:
+                sys.stdout.write(json.dumps(clean) + "\n")
+                sys.stdout.flush()
         except (OSError, ValueError) as error:
             self._heard = False
             log.warning("progress cannot be printed any more, and the run goes on: %s", error)
@@ -270,11 +273,13 @@ class BarProgress(SilentProgress):
     Args:
         clock: elapsed time.
         bar: ``rich.progress.Progress`` with a field ``facts``.
+        name: what stands before each text, where there are several such lines.
     """
 
-    def __init__(self, clock: Clock, bar: Any) -> None:
+    def __init__(self, clock: Clock, bar: Any, name: str = "") -> None:
         self._clock = clock
         self._bar = bar
+        self._name = name
         self._reading = Reading(clock)
         self._total: int | None = None
         self._task = bar.add_task(self._reading.text, total=None, facts="")
@@ -300,13 +305,21 @@ class BarProgress(SilentProgress):
         self._drawn = self._clock.monotonic()
         reading = self._reading
         done = reading.rows if reading.batches else reading.ready or 0
-        text, total = shown(reading.text), reading.total
+        text, total = shown(f"{self._name}: {reading.text}" if self._name else reading.text), reading.total
         if total is None and self._total is not None:
             # Rich keeps the total that a bar has when it is given None: one of no known length is begun anew.
             self._bar.remove_task(self._task)
             self._task = self._bar.add_task(text, total=None, facts=reading.facts)
         self._total = total
         self._bar.update(self._task, description=text, completed=done, total=total, facts=reading.facts)
+
+    def remove(self) -> None:
+        """Take the line away."""
+        self._bar.remove_task(self._task)
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        super().note(f"{self._name}: {text}" if self._name else text)
 
 
 class _Lenient:
@@ -328,6 +341,11 @@ class _Lenient:
         return getattr(self._stream, name)
 
 
+def is_terminal() -> bool:
+    """Whether lines can be drawn on stderr again and again."""
+    return _is_terminal(sys.stderr)
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a line can be drawn there again and again."""
     try:
@@ -337,7 +355,8 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 @contextmanager
-def _open_bar(clock: Clock) -> Iterator[Progress]:
+def open_bar() -> Iterator[Any]:
+    """A live display on stderr, with a field ``facts`` for each line."""
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
@@ -356,7 +375,30 @@ def _open_bar(clock: Clock) -> Iterator[Progress]:
     )
     # While the line lives, what is written to stderr goes through its console and above it: the log too.
     with bar:
-        yield BarProgress(clock, bar)
+        yield bar
+
+
+@contextmanager
+def events_of_log(clock: Clock, events: JsonProgress | None) -> Iterator[JsonProgress]:
+    """JSON lines, what the log says among them.
+
+    Args:
+        clock: elapsed time.
+        events: writes the lines, where somebody does already and sees to their end too.
+    """
+    shown = events or JsonProgress(clock)
+    handler = _Events(shown)
+    log.addHandler(handler)
+    try:
+        yield shown
+    except BaseException as error:
+        if events is None:
+            shown.end(str(error) or type(error).__name__)
+        raise
+    finally:
+        log.removeHandler(handler)
+    if events is None:
+        shown.end(None)
 
 
 @contextmanager
@@ -369,21 +411,10 @@ def open_progress(mode: ProgressMode, clock: Clock, events: JsonProgress | None 
         events: writes the JSON lines, where somebody does already and sees to their end too.
     """
     if mode is ProgressMode.JSON:
-        shown = events or JsonProgress(clock)
-        handler = _Events(shown)
-        log.addHandler(handler)
-        try:
+        with events_of_log(clock, events) as shown:
             yield shown
-        except BaseException as error:
-            if events is None:
-                shown.end(str(error) or type(error).__name__)
-            raise
-        finally:
-            log.removeHandler(handler)
-        if events is None:
-            shown.end(None)
-    elif mode is ProgressMode.INTERACTIVE and _is_terminal(sys.stderr):
-        with _open_bar(clock) as drawn:
-            yield drawn
+    elif mode is ProgressMode.INTERACTIVE and is_terminal():
+        with open_bar() as bar:
+            yield BarProgress(clock, bar)
     else:
         yield LogProgress(clock)

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from ingestr.core.wording import counted
 
+_PLATFORM = "Salesforce"
+
 if TYPE_CHECKING:
     from ingestr.core.cursor import Window
-    from ingestr.result import IngestResult
+    from ingestr.errors import IngestrError
+    from ingestr.result import IngestResult, SessionResult
     from ingestr.run.preview import Covered, Preview
+    from ingestr.run.tables import LeftOutTable
+    from ingestr.sources.base import Usage
 
 
 def result_event(result: "IngestResult") -> dict[str, Any]:
@@ -44,9 +49,6 @@ def result_event(result: "IngestResult") -> dict[str, Any]:
 def result_text(result: "IngestResult") -> str:
     """A result in two lines."""
     usage = result.usage
-    allowance = (
-        f"; the org has used {usage.used:,} of {usage.limit:,}" if usage.used is not None and usage.limit else ""
-    )
     counts = f"{result.rows_inserted:,} inserted, {result.rows_updated:,} updated, {result.rows_unchanged:,} unchanged"
     if result.rows_deleted:
         counts += f", {result.rows_deleted:,} found deleted"
@@ -59,8 +61,112 @@ def result_text(result: "IngestResult") -> str:
     return (
         f"{result.dest_table}: {counted(result.rows_read, 'row')} of {result.source_object} read by {result.read_by}, "
         f"{counts} ({result.strategy}, {result.seconds:.1f} s)\n"
-        f"API calls: {usage.calls}{allowance}"
+        f"API calls: {usage.calls}{_allowance(usage)}"
     )
+
+
+def _allowance(usage: "Usage") -> str:
+    return f"; the org has used {usage.used:,} of {usage.limit:,}" if usage.used is not None and usage.limit else ""
+
+
+def session_event(result: "SessionResult") -> dict[str, Any]:
+    """What a session did, as one line of JSON: the result of each table, or why there is none."""
+    tables = []
+    for each in result.tables:
+        told: dict[str, Any] = {"source_table": each.source_table, "outcome": str(each.outcome)}
+        if each.result is not None:
+            told |= {name: value for name, value in result_event(each.result).items() if name != "event"}
+        if each.error is not None:
+            told |= {"error": str(each.error), "hint": each.error.hint, "exit_code": each.error.exit_code}
+        if each.reason:
+            told["reason"] = each.reason
+        tables.append(told)
+    return {
+        "event": "session",
+        "tables": tables,
+        **{str(outcome).replace(" ", "_"): number for outcome, number in result.counts.items()},
+        "api_calls": result.usage.calls,
+        "api_used": result.usage.used,
+        "api_limit": result.usage.limit,
+        "seconds": round(result.seconds, 3),
+        "exit_code": result.exit_code,
+        "notes": list(result.notes),
+    }
+
+
+def session_text(result: "SessionResult") -> str:
+    """What a session did: a line a table, those that need somebody's attention last."""
+    done = [each.result for each in result.tables if each.result is not None]
+    width = max((len(each.dest_table) for each in done), default=0)
+    lines = [_table_line(each, width) for each in done]
+    others = [each for each in result.tables if each.result is None and each.error is None]
+    lines += _by_reason([(f"{each.outcome}: {each.reason}", each.source_table) for each in others])
+    for each in result.tables:
+        lines += [f"note: {each.source_table}: {note}" for note in (each.result.notes if each.result else ())]
+    for each in result.tables:
+        if each.error is not None:
+            lines.append(f"failed: {each.source_table}: {each.error}")
+            lines += [f"  hint: {each.error.hint}"] if each.error.hint else []
+    rows = counted(sum(each.rows_read for each in done), "row")
+    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.counts.items()))
+    lines.append(f"{counted(len(result.tables), 'table')}: {counts}; {rows} read in {result.seconds:.1f} s")
+    lines.append(f"API calls: {result.usage.calls}{_allowance(result.usage)}")
+    return "\n".join(lines)
+
+
+def _by_reason(tables: list[tuple[str, str]]) -> list[str]:
+    """A line for each reason, with the tables that it holds for."""
+    reasons = dict.fromkeys(reason for reason, _ in tables)
+    return [f"{reason}: {', '.join(table for why, table in tables if why == reason)}" for reason in reasons]
+
+
+def _table_line(result: "IngestResult", width: int) -> str:
+    holds = f"{result.rows_in_destination:,} here"
+    if result.rows_in_source is not None:
+        holds += f" and {result.rows_in_source:,} live in {_PLATFORM}"
+    changed = [
+        (result.rows_inserted, "inserted"),
+        (result.rows_updated, "updated"),
+        (result.rows_deleted, "found deleted"),
+        (result.rows_quarantined, "in quarantine"),
+    ]
+    counts = ", ".join(f"{number:,} {what}" for number, what in changed if number) or "nothing changed"
+    return f"{result.dest_table:<{width}}  {counted(result.rows_read, 'row')} read, {counts}; {holds}"
+
+
+def plan_of_table_event(plan: "tuple[str, Preview | IngestrError]") -> dict[str, Any]:
+    """The plan of one of several tables as one line of JSON, or why there is none."""
+    table, found = plan
+    if isinstance(found, Exception):
+        told = {"error": str(found), "hint": found.hint, "exit_code": found.exit_code}
+        return {"event": "plan", "source_table": table, **told}
+    return {**plan_event(found), "source_table": table}
+
+
+def plans_text(plans: "list[tuple[str, Preview | IngestrError]]", left_out: "list[LeftOutTable]") -> str:
+    """The plans of several tables: a line each, and the sum."""
+    lines, calls, rows, unknown = [], 0, 0, 0
+    width = max((len(table) for table, _ in plans), default=0)
+    for table, found in plans:
+        if isinstance(found, Exception):
+            lines.append(f"{table:<{width}}  cannot be planned: {found}")
+            continue
+        read = found.read
+        calls, rows = calls + (read.calls or 0), rows + (read.rows or 0)
+        unknown += read.calls is None
+        size = "an unknown number of rows" if read.rows is None else f"about {counted(read.rows, 'row')}"
+        cost = "" if read.calls is None else f" in about {counted(read.calls, 'API call')}"
+        lines.append(
+            f"{table:<{width}}  {found.strategy} into {found.dest_table}: {_window(found.window)}, {size}{cost} by "
+            f"{read.api}"
+        )
+    lines += _by_reason([(f"left out: {each.reason}", each.source_table) for each in left_out])
+    more = f", and what {counted(unknown, 'table')} of unknown size take" if unknown else ""
+    lines.append(
+        f"{counted(len(plans), 'table')}: about {counted(rows, 'row')} in about {counted(calls, 'API call')}{more}; "
+        "nothing was written"
+    )
+    return "\n".join(lines)
 
 
 def plan_event(plan: "Preview") -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """What a run reports when it is done."""
 
+from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ingestr.core.cursor import Window
 from ingestr.core.strategy import WriteStrategy
+from ingestr.errors import IngestrError
 from ingestr.sources.base import Usage
 
 
@@ -48,3 +51,58 @@ class IngestResult:
     usage: Usage
     seconds: float
     notes: tuple[str, ...]
+
+
+class Outcome(StrEnum):
+    """What became of one of several tables."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LEFT_OUT = "left out"
+    NOT_BEGUN = "not begun"
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """One of several tables.
+
+    Args:
+        source_table: what the source was asked for.
+        outcome: what became of it.
+        result: what was done; None where it was not done.
+        error: why it failed, if it did.
+        reason: why it was left out, or not begun.
+    """
+
+    source_table: str
+    outcome: Outcome
+    result: IngestResult | None = None
+    error: IngestrError | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What a session of several tables did.
+
+    Args:
+        tables: all of them, in the order in which they were asked for.
+        usage: API calls of all of them, and the allowance.
+        seconds: how long it took.
+        notes: what the user should know of the session as a whole.
+    """
+
+    tables: tuple[TableResult, ...]
+    usage: Usage
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many tables had which outcome."""
+        return Counter(each.outcome for each in self.tables)
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of the failed tables' exit codes; 0 where none failed."""
+        return max((each.error.exit_code for each in self.tables if each.error is not None), default=0)

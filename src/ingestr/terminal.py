@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from ingestr.errors import IngestrError, one_line
 from ingestr.redaction import shown_lines
@@ -37,15 +37,17 @@ _REMEDIES = {
 }
 _REINSTALL = "install ingestr again, or give the process more memory"
 
+T = TypeVar("T")
+
 log = logging.getLogger("ingestr")
 _endings: list[Callable[[str, int], None]] = []
 _interrupted = Event()
 
 
-def guarded(action: Callable[[], None], *, debug: bool) -> None:
+def guarded(action: Callable[[], T], *, debug: bool) -> T:
     """Turn every way to fail into one clear line, a hint and an exit code."""
     try:
-        action()
+        return action()
     except IngestrError as error:
         log.debug("where the error came from:", exc_info=True)
         fail(str(error), error.hint, error.exit_code)

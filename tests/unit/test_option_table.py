@@ -32,7 +32,9 @@ DOCUMENTED = {
         --stream --flush-interval --flush-records --metrics-addr --reject-mode --write-nulls""",
 }
 # And what only this one has.
-OURS = "--dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key --numbers"
+OURS = """
+    --dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key --numbers
+    --exclude-table --tables-in-flight"""
 
 
 def documented() -> list[tuple[str, str, str]]:
@@ -72,7 +74,7 @@ def python(function: Any) -> dict[str, Any]:
 def test_python_has_the_names_and_defaults_of_the_table() -> None:
     """`ingestr.ingest` takes what the table says, with the same defaults; so does `ingestr.read` of its part."""
     honoured = [o for o in OPTIONS if o.status is Status.HONOURED or o.name == "yes"]
-    known = [o for o in honoured if not o.command_only]
+    known = [o for o in honoured if not o.command_only and not o.many]
     assert set(python(ingestr.ingest)) == {o.name for o in known}
     empty: tuple[Any, ...] = (None, (), inspect.Parameter.empty)
     for function in (ingestr.ingest, ingestr.read):

@@ -11,7 +11,7 @@ import pytest
 import ingestr
 from ingestr.errors import ConfigurationError, UnknownNameError
 from ingestr.option_table import OPTIONS, Kind, Option, Status
-from ingestr.options import IngestOptions, default_table, make_options, parse_instant
+from ingestr.options import IngestOptions, bare_table, make_options, parse_instant
 
 
 def options(**given: Any) -> IngestOptions:
@@ -135,9 +135,9 @@ def test_contradictions_are_refused(given: dict[str, Any], message: str) -> None
         ("Custom:x", "x"), (" lead ", "lead"),
     ],
 )  # fmt: skip
-def test_the_default_table_is_the_objects_name(table: str, name: str) -> None:
+def test_the_bare_table_is_the_objects_name(table: str, name: str) -> None:
     """Without --dest-table the table is called like the source table, without the prefix however it is written."""
-    assert default_table(table) == name
+    assert bare_table(table) == name
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def parse_table(text: str, default_schema: str) -> TableName:
     catalog = parts.pop(0) if len(parts) == 3 else None
     schema, name = parts if len(parts) == 2 else (default_schema, parts[0])
     if schema.lower() == SYSTEM_SCHEMA:
-        raise ConfigurationError(f"the schema {SYSTEM_SCHEMA} is kept for ingestr's own tables")
+        raise ConfigurationError(
+            f"the schema {SYSTEM_SCHEMA} is kept for ingestr's own tables", hint="choose another one in --dest-table"
+        )
     return TableName(TableRef(schema, name), catalog)
 
 

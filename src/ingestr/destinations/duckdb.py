@@ -109,6 +109,8 @@ class DuckDBDestination:
         to the same database is waited for.
         """
         if self._main is not None:
+            if not self._main._is_made:
+                return
             self._connection = self._main._open.cursor()
             self._prepare_connection()
             return

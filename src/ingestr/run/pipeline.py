@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from ingestr.destinations.base import Destination, Role, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import state as system
 from ingestr.ledger.reads import Resumption, fingerprint
-from ingestr.options import IngestOptions, ReadOptions, default_table
+from ingestr.options import IngestOptions, ReadOptions, bare_table
 from ingestr.progress import Progress
 from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult
@@ -59,13 +60,14 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
         IngestrError: of the kind that says who must do something about it.
     """
     with _ends(options, clock, progress, in_process=in_process) as (source, destination):
-        return copy_table(source, destination, options, clock=clock, progress=progress)
+        result = copy_table(source, destination, options, clock=clock, progress=progress)
+        return replace(result, usage=source.usage)
 
 
 def copy_table(
     source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
 ) -> IngestResult:
-    """Copy one table between two ends that are open."""
+    """Copy one table between two ends that are open; the calls in the result are those for this table alone."""
     began = clock.monotonic()
 
     def elapsed() -> float:
@@ -126,7 +128,7 @@ def _look_up(
     writes: bool,
 ) -> Session:
     """The table at both ends; if the run ``writes``, other runs are kept off the target."""
-    named = parse_table(options.dest_table or default_table(options.source_table), destination.default_schema)
+    named = parse_table(options.dest_table or bare_table(options.source_table), destination.default_schema)
     destination.check_catalog(named.catalog)
     progress.phase(f"looking up {options.source_table}")
     stream = source.stream(options.source_table)
@@ -217,7 +219,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         duplicates=written.duplicates,
         resumed=resumed is not None,
         window=plan.window,
-        usage=session.source.usage,
+        usage=stream.usage,
         seconds=elapsed(),
         notes=tuple(session.notes),
     )

@@ -48,6 +48,9 @@ class Session:
         return replace(self, stream=stream, ledger=look(self.destination, self.ledger.ref))
 
 
+SYSTEM_TABLES = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY)
+
+
 def look(destination: Destination, target: TableRef) -> Ledger:
     """Look at a target and at what is kept about it, in one go."""
-    return Ledger(destination, target, (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY))
+    return Ledger(destination, target, SYSTEM_TABLES)

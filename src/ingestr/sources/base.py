@@ -325,8 +325,12 @@ class Source(Protocol):
     def tables(self) -> Sequence[SourceTable]:
         """All tables that the login sees, those that cannot be read among them, in the platform's order."""
 
-    def prepare(self, tables: Sequence[str]) -> None:
-        """Ask for what ``stream`` will want to know of these tables, in as few calls as the platform allows."""
+    def prepare(self, tables: Sequence[str]) -> Sequence[SourceTable]:
+        """Ask for what ``stream`` will want to know of these tables, in as few calls as the platform allows.
+
+        Returns:
+            What is known of each; of one that ``stream`` will not know, only its name.
+        """
 
     def stream(self, table: str) -> Stream:
         """The table of this name; raises UnknownNameError with the nearest names."""
@@ -346,6 +350,9 @@ class Source(Protocol):
 
     def discard(self, read: PartitionedRead) -> None:
         """Remove what a partitioned read has made at the source; that failing is no failure."""
+
+    def stop(self) -> None:
+        """End all requests that are under way, in whichever thread: they fail, and so does every later one."""
 
     @property
     def identity(self) -> str | None:

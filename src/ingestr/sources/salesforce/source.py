@@ -74,12 +74,21 @@ class SalesforceSource:
             for each in self._catalog.objects().values()
         ]
 
-    def prepare(self, tables: Sequence[str]) -> None:
+    def prepare(self, tables: Sequence[str]) -> list[SourceTable]:
         """Describe the objects of several tables in a call for every 25 of them, and learn the sizes of all in one."""
         names = [object_name(table, self._catalog) for table in tables]
         self._catalog.describe_together(name for name in names if name is not None)
         if len(names) > 1:
             self._catalog.measure()
+        return [
+            SourceTable(
+                table,
+                name or table,
+                NAMES_OF_OBJECTS.get(name or "") or snake_case(name or table),
+                rows=self._catalog.size(name or ""),
+            )
+            for table, name in zip(tables, names, strict=True)
+        ]
 
     def stream(self, table: str) -> "SalesforceStream":
         """The table of a documented name, ``custom:<API name>``, or any object's name."""
@@ -106,6 +115,10 @@ class SalesforceSource:
         pages = [each for each in map(_ours, read.partitions) if isinstance(each, PagePartition)]
         for job_id, name in sorted({(page.job_id, page.scope.object_name) for page in pages}):
             QueryJob(self._client, self._clock, job_id, name).delete()
+
+    def stop(self) -> None:
+        """End all requests that are under way; no other is made."""
+        self._client.stop()
 
     @property
     def identity(self) -> str | None:

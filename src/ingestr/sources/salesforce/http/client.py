@@ -259,6 +259,10 @@ class SalesforceClient:
         """Connections of their own for threads that end together; whoever asks for them closes them."""
         return self._transport.open_line()
 
+    def stop(self) -> None:
+        """End all requests that are under way, in whichever thread, and make no other."""
+        self._transport.stop()
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -12,6 +12,7 @@ from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import httpx
 import tenacity
@@ -154,13 +155,16 @@ class RetryTransport(httpx.BaseTransport):
         self._most_bytes = most_bytes
         self._closed = False
         self._lines = threading.local()
+        self._every_line: WeakSet[Line] = WeakSet()
         self._line = self.open_line()
 
     def open_line(self) -> Line:
         """Connections of their own for some threads; whoever asks for them closes them."""
         connections = self._connect()
         connections.event_hooks = {"response": [_leave_redirect]}
-        return Line(connections, self._lines)
+        line = Line(connections, self._lines)
+        self._every_line.add(line)
+        return line
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again; the last answer or error is the caller's."""
@@ -183,6 +187,8 @@ class RetryTransport(httpx.BaseTransport):
             return error.response
 
     def _send(self, line: Line, request: httpx.Request) -> httpx.Response:
+        if self._closed:
+            raise httpx.ReadError("nobody waits for an answer any more", request=request)
         began = time.perf_counter()
         response = line.connections.send(request, stream=True)
         if not (request.extensions.get("stream") and response.status_code == 200):
@@ -211,6 +217,12 @@ class RetryTransport(httpx.BaseTransport):
                 return min(asked, _LONGEST_RETRY_AFTER)
         growing = tenacity.wait_exponential(multiplier=0.5, max=_LONGEST_WAIT) + tenacity.wait_random(0, 0.5)
         return growing(state)
+
+    def stop(self) -> None:
+        """End the requests of all threads; later ones fail at once."""
+        self._closed = True
+        for line in list(self._every_line):
+            line.hang_up()
 
     def close(self) -> None:
         """Close the connections that are no line's; requests under way fail, and are not repeated."""

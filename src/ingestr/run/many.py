@@ -1,0 +1,256 @@
+"""Several tables between two ends that are opened once, some of them at a time, each with a transaction of its own.
+
+A table that fails does not stop the others. Small tables go side by side, as they mostly wait for the network; of the
+large ones, whose reads fill memory, one at a time is on its way.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from sqlglot import exp
+
+from ingestr.core.clock import Clock
+from ingestr.core.wording import counted
+from ingestr.destinations.base import Destination, TableRef, parse_table
+from ingestr.errors import AccessError, ConfigurationError, IngestrError, QuotaError, RequestRefusedError
+from ingestr.options import IngestOptions
+from ingestr.progress import Progress
+from ingestr.progress_many import SessionProgress
+from ingestr.registry import open_destination, open_source
+from ingestr.result import IngestResult, Outcome, SessionResult, TableResult
+from ingestr.run.pipeline import copy_table, preview_table
+from ingestr.run.preview import Preview
+from ingestr.run.session import SYSTEM_TABLES
+from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
+from ingestr.sources.base import Source
+from ingestr.strategies.base import create_schema, drop
+from ingestr.table_list import SessionOptions
+
+log = logging.getLogger("ingestr")
+
+T = TypeVar("T")
+
+# From so many rows on a read has several large pages in memory.
+_LARGE = 100_000
+_LOOK_EVERY = 0.2
+# Seconds for which tables that were sent away may roll back.
+_PATIENCE = 10.0
+
+
+def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool) -> SessionResult:
+    """Copy several tables; those that fail are in the result, with their errors.
+
+    Args:
+        options: what the user asked for.
+        clock: time and waiting.
+        progress: told what happens.
+        in_process: whether the caller lives on after the run.
+
+    Raises:
+        IngestrError: of what concerns all tables: the login, the destination, names of tables that are none.
+    """
+    began = clock.monotonic()
+    with _Session.opened(options, clock, progress, in_process=in_process) as session:
+        chosen, left_out = session.choose()
+        session.prepare(chosen)
+        try:
+            found = session.each(chosen, partial(_copied, clock))
+        finally:
+            session.tidy()
+        results = [_result(table, each) for table, each in found]
+        others = [TableResult(each.source_table, Outcome.LEFT_OUT, reason=each.reason) for each in left_out]
+        notes = (*options.common.notes, *session.source.notes)
+        return SessionResult((*results, *others), session.source.usage, clock.monotonic() - began, notes)
+
+
+def plan_tables(
+    options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool
+) -> tuple[list[tuple[str, Preview | IngestrError]], list[LeftOutTable]]:
+    """What ``run_tables`` would do: a plan of each table, or why there is none; and what would be left out."""
+    with _Session.opened(options, clock, progress, in_process=in_process) as session:
+        chosen, left_out = session.choose()
+        plans = session.each(chosen, partial(_planned, clock))
+        return [(table.source_table, found) for table, found in plans if found is not None], left_out
+
+
+_Work = Callable[[Source, Destination, IngestOptions, Progress], T]
+
+
+def _copied(
+    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+) -> IngestResult:
+    return copy_table(source, destination, options, clock=clock, progress=progress)
+
+
+def _planned(
+    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+) -> Preview:
+    return preview_table(source, destination, options, clock=clock, progress=progress)
+
+
+class _Session:
+    """Both ends, open, and the tables that are on their way."""
+
+    def __init__(
+        self, options: SessionOptions, source: Source, destination: Destination, progress: SessionProgress
+    ) -> None:
+        self.source = source
+        self._options = options
+        self._destination = destination
+        self._progress = progress
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, options: SessionOptions, clock: Clock, progress: SessionProgress, *, in_process: bool
+    ) -> Iterator["_Session"]:
+        """Both ends of a session."""
+        common = options.common
+        for note in common.notes:
+            progress.note(note)
+        with (
+            closing(open_destination(common.dest_uri, in_process=in_process)) as destination,
+            closing(open_source(common.source_uri, clock, common.api_budget)) as source,
+        ):
+            destination.connect()
+            yield cls(options, source, destination, progress)
+
+    def choose(self) -> tuple[list[ChosenTable], list[LeftOutTable]]:
+        """The tables; no two of them may become one.
+
+        Raises:
+            ConfigurationError: two of them would.
+        """
+        chosen, left_out = choose_tables(self.source, self._options.tables, self._options.excluded)
+        targets: dict[str, str] = {}
+        for table in chosen:
+            ref = self._target(table)
+            if (other := targets.setdefault(str(ref).lower(), table.source_table)) != table.source_table:
+                raise ConfigurationError(
+                    f"{other} and {table.source_table} would both become {ref}",
+                    hint="leave one out with --exclude-table, and copy it by a command of its own",
+                )
+        return chosen, left_out
+
+    def _target(self, table: ChosenTable) -> TableRef:
+        options = self._options.of(table.source_table, table.name)
+        named = parse_table(options.dest_table or table.name, self._destination.default_schema)
+        self._destination.check_catalog(named.catalog)
+        return named.ref
+
+    def prepare(self, chosen: list[ChosenTable]) -> None:
+        """Make what tables share, so that they need not wait for one another."""
+        schemas = {self._target(table).schema for table in chosen}
+        found = self._destination.describe(*(each.ref for each in SYSTEM_TABLES))
+        statements = [create_schema(schema) for schema in sorted(schemas)]
+        for table, there in zip(SYSTEM_TABLES, found, strict=True):
+            statements += table.ensure(there)
+        self._destination.execute(statements)
+        self._destination.commit()
+
+    def tidy(self) -> None:
+        """Remove tables of ours that were made and not needed, where nobody else can be about to write to them."""
+        if not self._destination.capabilities.exclusive:
+            return
+        refs = [each.ref for each in SYSTEM_TABLES]
+        rows = self._destination.query(*(exp.select("1").from_(ref.to_table()).limit(1) for ref in refs))
+        self._destination.execute([drop(ref) for ref, found in zip(refs, rows, strict=True) if not found])
+        self._destination.commit()
+
+    def each(self, chosen: list[ChosenTable], work: "_Work[T]") -> list[tuple[ChosenTable, T | IngestrError | None]]:
+        """Do some work on each table, the largest first.
+
+        Returns:
+            The tables in their order, with what the work gave or why it failed; None where it was not begun.
+        """
+        found: dict[ChosenTable, T | IngestrError | None] = {}
+        self._progress.expect(len(chosen))
+        with self._pools() as (large, small):
+            order = sorted(chosen, key=lambda table: table.rows or 0, reverse=True)
+            waiting = {
+                (large if (table.rows or 0) >= _LARGE else small).submit(self._one, table, work): table
+                for table in order
+            }
+            try:
+                while waiting:
+                    wait(waiting, _LOOK_EVERY, FIRST_COMPLETED)
+                    for future in [each for each in waiting if each.done()]:
+                        table = waiting.pop(future)
+                        found[table] = outcome = _outcome_of(future)
+                        self._progress.done(table.source_table, _failure(table, outcome))
+                        if isinstance(outcome, QuotaError):
+                            # What is left of the allowance is for others: no further table is begun.
+                            _cancel(waiting)
+            except BaseException:
+                _cancel(waiting)
+                self.source.stop()
+                wait([each for each in waiting if not each.cancelled()], _PATIENCE)
+                self._progress.note(_so_far(len(found), len(chosen)))
+                raise
+        return [(table, found[table]) for table in chosen]
+
+    @contextmanager
+    def _pools(self) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+        """Threads for large tables, and for small ones; they are not waited for where the session breaks off."""
+        large = ThreadPoolExecutor(1, "large-table")
+        most = self._options.in_flight
+        small = ThreadPoolExecutor(most - 1, "table") if most > 1 else large
+        try:
+            yield large, small
+        except BaseException:
+            for pool in (large, small):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        for pool in (large, small):
+            pool.shutdown()
+
+    def _one(self, table: ChosenTable, work: "_Work[T]") -> T:
+        options = replace(self._options.of(table.source_table, table.name), notes=())
+        with closing(self._destination.beside()) as destination, self._progress.table(table.source_table) as progress:
+            destination.connect()
+            return work(self.source, destination, options, progress)
+
+
+def _cancel(futures: Iterable["Future[T]"]) -> None:
+    for each in futures:
+        each.cancel()
+
+
+def _outcome_of(future: "Future[T]") -> T | IngestrError | None:
+    """What a table's work gave, or its error; None where it was not begun."""
+    if future.cancelled():
+        return None
+    try:
+        return future.result()
+    except IngestrError as error:
+        return error
+    except Exception as error:
+        # The other tables are nothing to do with it.
+        log.debug("where the error came from:", exc_info=True)
+        return IngestrError(f"a bug in ingestr: {type(error).__name__}: {error}", hint="please report it")
+
+
+def _result(table: ChosenTable, found: IngestResult | IngestrError | None) -> TableResult:
+    """What became of a table: one that a pattern chose, and that the source does not serve, is left out."""
+    if found is None:
+        return TableResult(table.source_table, Outcome.NOT_BEGUN, reason="the API calls that were allowed are used up")
+    if isinstance(found, IngestResult):
+        return TableResult(table.source_table, Outcome.DONE, found)
+    if _failure(table, found) is None:
+        return TableResult(table.source_table, Outcome.LEFT_OUT, reason=str(found))
+    return TableResult(table.source_table, Outcome.FAILED, error=found)
+
+
+def _failure(table: ChosenTable, found: object) -> IngestrError | None:
+    """The error of a table that should have been copied."""
+    not_served = table.by_pattern and isinstance(found, AccessError | RequestRefusedError)
+    return found if isinstance(found, IngestrError) and not not_served else None
+
+
+def _so_far(done: int, of: int) -> str:
+    return f"{counted(done, 'table')} of {of} ended before, and what they committed stays"
