@@ -121,7 +121,8 @@ class ReadOptions:
         if found is None:
             raise ConfigurationError(
                 f"--source-table {self.source_table!r} cannot be an object's API name",
-                hint="names hold letters, digits and _: account, say, or custom:My__Object__c",
+                hint="names hold letters, digits and _: account, say, or custom:My__Object__c; for several tables there "
+                "is ingestr.ingest_tables",
             )
         if not found[2]:
             raise ConfigurationError(
@@ -393,7 +394,8 @@ def _wanted(option: Option, value: Any, parts: Iterable[Any]) -> str:
     if kind is Kind.FLAG:
         return "" if isinstance(value, bool) else "true or false"
     if kind is Kind.LIST:
-        return "" if all(isinstance(part, str) for part in parts) else "a list of names"
+        lists = "a text or a list of texts" if option.name == "source_table" else "a list of names"
+        return "" if all(isinstance(part, str) for part in parts) else lists
     # Moments and budgets may be other things than texts in Python, and say themselves what they are not.
     return "" if kind in (Kind.INSTANT, Kind.BUDGET) or isinstance(value, str) else "a text"
 

@@ -142,7 +142,7 @@ def test_json_progress_is_json_lines(shared_org: SimulatedOrg, database: Path) -
     [
         (["--progress", "json", "--nonsense"], 2, "no such option: --nonsense"),
         (["--progress=json", "--page-size", "0"], 2, "--page-size must be at least 1, not 0"),
-        (["--progress", "json", "--source-table", "acount"], 2, "unknown table 'acount'"),
+        (["--progress", "json", "--sql-exclude-columns", "nix"], 2, "unknown column to exclude 'nix'"),
     ],
 )
 def test_json_progress_ends_after_every_error(
