@@ -9,7 +9,7 @@ from typing import Any
 from ingestr.core.clock import SystemClock
 from ingestr.core.stream import RecordStream
 from ingestr.errors import IngestrError
-from ingestr.options import IngestOptions, ReadOptions, make_options, respell
+from ingestr.options import IngestOptions, ReadOptions, make_options
 from ingestr.progress import open_progress
 from ingestr.progress_many import open_session_progress
 from ingestr.result import IngestResult, SessionResult
@@ -206,5 +206,5 @@ def _in_python() -> Iterator[None]:
     try:
         yield
     except IngestrError as error:
-        respell(error, _PARAMETERS)
+        error.spell(_PARAMETERS)
         raise

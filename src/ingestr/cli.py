@@ -16,7 +16,7 @@ from ingestr.core.wording import counted
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
-from ingestr.options import IngestOptions, from_text, respell
+from ingestr.options import IngestOptions, from_text
 from ingestr.progress import JsonProgress, open_progress
 from ingestr.render import (
     plan_event,
@@ -158,7 +158,7 @@ def _ingest(given: dict[str, Any]) -> int:
     try:
         options = make_ingest_options(notes=found.warnings, **{**found.values, **given})
     except ConfigurationError as error:
-        respell(error, found.variables)
+        error.spell(found.variables)
         raise
     if isinstance(options, SessionOptions):
         debug = options.common.debug

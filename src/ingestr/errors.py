@@ -23,7 +23,20 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+from ingestr.flags import Parts, parts_of, spelled
 from ingestr.redaction import shown
+
+
+def _fit(text: str) -> Parts:
+    """The text fit to be shown, with the options in it."""
+    return tuple(_clean(part) if isinstance(part, str) else part for part in parts_of(text))
+
+
+def _clean(part: str) -> str:
+    """A part fit to be shown, with the spaces by which it is apart from the option before it and behind it."""
+    text = shown(part)
+    before = " " if part[:1].isspace() and not text[:1].isspace() else ""
+    return before + text + (" " if text and part[-1:].isspace() and not text[-1:].isspace() else "")
 
 
 def one_line(text: str) -> str:
@@ -42,8 +55,25 @@ class IngestrError(Exception):
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(shown(message))
-        self.hint = None if hint is None else shown(hint)
+        self._message = _fit(message)
+        self._hint = None if hint is None else _fit(hint)
+        super().__init__(spelled(self._message, {}))
+        self.hint = None if self._hint is None else spelled(self._hint, {})
+
+    def spell(self, names: Mapping[str, str]) -> None:
+        """Call options as the reader does.
+
+        Args:
+            names: what options are called, by their flags: ``source_uri`` or ``INGESTR_SOURCE_URI`` for
+                ``--source-uri``; an option that is not among them stays a flag.
+        """
+        self.args = (spelled(self._message, names),)
+        self.hint = None if self._hint is None else spelled(self._hint, names)
+
+    def advise(self, hint: str) -> None:
+        """Give another hint, as whoever catches the error knows better what to do."""
+        self._hint = _fit(hint)
+        self.hint = spelled(self._hint, {})
 
     def add_note(self, note: str) -> None:
         """Add a line that tracebacks show."""

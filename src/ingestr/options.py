@@ -16,7 +16,8 @@ from ingestr.core.mask_spec import MaskSpec, parse_masks
 from ingestr.core.naming import SchemaNaming, is_query
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
-from ingestr.errors import ConfigurationError, IngestrError
+from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
 
 _SHORTEST_KEY = 16
@@ -97,36 +98,39 @@ class ReadOptions:
         for each in fields(self):
             option, value = BY_NAME.get(each.name), getattr(self, each.name)
             if option is not None and option.kind is Kind.COUNT and value is not None and value < option.least:
-                raise ConfigurationError(f"{option.flag} must be at least {option.least}, not {value}")
+                raise ConfigurationError(f"{Flag(option.name)} must be at least {option.least}, not {value}")
         if self.interval_start and self.interval_end and self.interval_start > self.interval_end:
             raise ConfigurationError(
-                f"--interval-start {self.interval_start:%Y-%m-%dT%H:%M:%SZ} is after "
-                f"--interval-end {self.interval_end:%Y-%m-%dT%H:%M:%SZ}",
+                f"{Flag.INTERVAL_START} {self.interval_start:%Y-%m-%dT%H:%M:%SZ} is after "
+                f"{Flag.INTERVAL_END} {self.interval_end:%Y-%m-%dT%H:%M:%SZ}",
                 hint="swap them; both ends are inclusive",
             )
 
     def _check_mask_key(self) -> None:
         if self.mask_key is not None and len(self.mask_key.reveal()) < _SHORTEST_KEY:
             raise ConfigurationError(
-                f"--mask-key is shorter than {_SHORTEST_KEY} characters, so that it could be guessed",
+                f"{Flag.MASK_KEY} is shorter than {_SHORTEST_KEY} characters, so that it could be guessed",
                 hint="openssl rand -hex 32 makes a good one; without it a random key is kept in the database",
             )
 
     def _check_source_table(self) -> None:
         if not (self.source_table or "").strip():
-            raise ConfigurationError("--source-table is missing or empty", hint="account, say, or custom:<API name>")
+            raise ConfigurationError(
+                f"{Flag.SOURCE_TABLE} is missing or empty", hint="account, say, or custom:<API name>"
+            )
         if is_query(self.source_table):
             return
         found = _SOURCE_TABLE.fullmatch(self.source_table)
         if found is None:
             raise ConfigurationError(
-                f"--source-table {self.source_table!r} cannot be an object's API name",
-                hint="names hold letters, digits and _: account, say, or custom:My__Object__c; for several tables there "
+                f"{Flag.SOURCE_TABLE} {self.source_table!r} cannot be an object's API name",
+                hint="names hold letters, digits and _: account, say, or custom:My__Object__c; for several tables "
+                "there "
                 "is ingestr.ingest_tables",
             )
         if not found[2]:
             raise ConfigurationError(
-                "--source-table custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c"
+                f"{Flag.SOURCE_TABLE} custom: lacks the object's API name", hint="e.g. custom:My__Community_Group__c"
             )
 
     @property
@@ -164,28 +168,29 @@ class IngestOptions(ReadOptions):
         super().__post_init__()
         if self.full_refresh and self.has_interval:
             raise ConfigurationError(
-                "--full-refresh together with an interval would drop every row outside the interval",
+                f"{Flag.FULL_REFRESH} together with an interval would drop every row outside the interval",
                 hint="leave out one of them",
             )
         if self.full_refresh and self.sql_limit is not None:
             raise ConfigurationError(
-                "--full-refresh together with --sql-limit would drop all other rows", hint="leave out one of them"
+                f"{Flag.FULL_REFRESH} together with {Flag.SQL_LIMIT} would drop all other rows",
+                hint="leave out one of them",
             )
         if is_query(self.source_table) and not self.dest_table:
             raise ConfigurationError(
-                "--dest-table is missing, and a query has no name that the table could have",
-                hint="name it: --dest-table raw.accounts_with_owners, say",
+                f"{Flag.DEST_TABLE} is missing, and a query has no name that the table could have",
+                hint=f"name it: {Flag.DEST_TABLE} raw.accounts_with_owners, say",
             )
         self._check_strategy()
         if self.no_inference and not self.columns:
             raise ConfigurationError(
-                "--no-inference reads only what --columns names, and that names nothing",
-                hint="add --columns name:type, or leave out --no-inference",
+                f"{Flag.NO_INFERENCE} reads only what {Flag.COLUMNS} names, and that names nothing",
+                hint=f"add {Flag.COLUMNS} name:type, or leave out {Flag.NO_INFERENCE}",
             )
         staging = self.staging_dataset
         if staging is not None and (not staging.strip() or "." in staging or staging.strip().lower() == "_ingestr"):
             raise ConfigurationError(
-                f"--staging-dataset {staging!r} is not the name of a schema that rows can wait in",
+                f"{Flag.STAGING_DATASET} {staging!r} is not the name of a schema that rows can wait in",
                 hint="write the name of one schema, without a dot; _ingestr is kept for ingestr's own tables",
             )
         if self.pipelines_dir is not None:
@@ -196,18 +201,20 @@ class IngestOptions(ReadOptions):
         strategy = self.incremental_strategy
         if strategy in (WriteStrategy.APPEND, WriteStrategy.SCD2) and self.deletes is Deletes.HARD:
             raise ConfigurationError(
-                f"--deletes hard removes rows, and --incremental-strategy {strategy} keeps every version",
+                f"{Flag.DELETES} hard removes rows, and {Flag.INCREMENTAL_STRATEGY} {strategy} keeps every version",
                 hint="leave out one of them",
             )
         if strategy is WriteStrategy.APPEND and self.refresh_formulas:
             raise ConfigurationError(
-                "--refresh-formulas changes rows that are there, and --incremental-strategy append only adds rows",
+                f"{Flag.REFRESH_FORMULAS} changes rows that are there, and {Flag.INCREMENTAL_STRATEGY} append only "
+                "adds rows",
                 hint="leave out one of them",
             )
         if strategy is WriteStrategy.DELETE_INSERT and self.sql_limit is not None:
             raise ConfigurationError(
-                "--incremental-strategy delete+insert together with --sql-limit would remove rows that are not read",
-                hint="leave out one of them; --interval-start and --interval-end bound what is read",
+                f"{Flag.INCREMENTAL_STRATEGY} delete+insert together with {Flag.SQL_LIMIT} would remove rows that are "
+                "not read",
+                hint=f"leave out one of them; {Flag.INTERVAL_START} and {Flag.INTERVAL_END} bound what is read",
             )
 
     @property
@@ -235,7 +242,7 @@ def _expand(folder: str) -> Path:
         return Path(folder).expanduser()
     except RuntimeError:
         raise ConfigurationError(
-            f"--pipelines-dir {folder!r} begins with a home that nobody has here", hint="write the whole path"
+            f"{Flag.PIPELINES_DIR} {folder!r} begins with a home that nobody has here", hint="write the whole path"
         ) from None
 
 
@@ -274,7 +281,6 @@ _BOOLEANS = {
 _PARSERS: dict[str, Callable[[Iterable[str]], tuple[Any, ...]]] = {"mask": parse_masks, "columns": parse_columns}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _BUDGET = re.compile(r"\s*\d+(\s*|(\.\d+)?\s*%\s*)", re.ASCII)
-_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 _Options = TypeVar("_Options", bound="ReadOptions")
 
 
@@ -306,8 +312,8 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     for name in ("source_uri", "dest_uri", "mask_key"):
         if given.get(name) is not None:
             given[name] = Secret(given[name])
-    given["interval_start"] = parse_instant(given.get("interval_start"), option="--interval-start")
-    given["interval_end"] = parse_instant(given.get("interval_end"), option="--interval-end", end=True)
+    given["interval_start"] = parse_instant(given.get("interval_start"), option=f"{Flag.INTERVAL_START}")
+    given["interval_end"] = parse_instant(given.get("interval_end"), option=f"{Flag.INTERVAL_END}", end=True)
     if given.get("full_refresh") and (given["interval_start"] or given["interval_end"]):
         told.append("--full-refresh reads everything: the interval is ignored")
         given["interval_start"] = given["interval_end"] = None
@@ -327,20 +333,10 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     return kind(**{f.name: given[f.name] for f in fields(kind) if given.get(f.name) is not None})
 
 
-def respell(error: IngestrError, names: Mapping[str, str]) -> None:
-    """Let an error call options as the caller does: ``source_uri`` or ``INGESTR_SOURCE_URI`` for ``--source-uri``."""
-
-    def spelled(text: str) -> str:
-        return _FLAG.sub(lambda flag: names.get(flag[0], flag[0]), text)
-
-    error.args = (spelled(str(error)),)
-    error.hint = error.hint and spelled(error.hint)
-
-
 def _check_required(kind: type[ReadOptions], given: Mapping[str, Any]) -> None:
     """Name everything that is missing at once."""
     required = [name for name in _VARIABLES if name in {f.name for f in fields(kind)}]
-    missing = [BY_NAME[name].flag for name in required if not given.get(name)]
+    missing = [f"{Flag(name)}" for name in required if not given.get(name)]
     if missing:
         variables = ", ".join(_VARIABLES[name] for name in required if not given.get(name))
         raise ConfigurationError(
@@ -357,7 +353,7 @@ def _check(option: Option, value: Any) -> list[str]:
     """
     given = value is not None and value is not False
     if option.status is Status.REFUSED and given and value != option.default:
-        raise ConfigurationError(f"{option.flag} is refused: {option.reason}", hint=option.hint or None)
+        raise ConfigurationError(f"{Flag(option.name)} is refused: {option.reason}", hint=option.hint or None)
     if value is None:
         return []
     parts = value if isinstance(value, list | tuple) else [value]
@@ -366,18 +362,22 @@ def _check(option: Option, value: Any) -> list[str]:
     if option.status is Status.HONOURED and not may_hold and any("://" in text for text in texts):
         # It may be a URI in the wrong place, and then it holds secrets.
         raise ConfigurationError(
-            f"{option.flag} holds a URI", hint="URIs belong to --source-uri and --dest-uri; the rest takes names"
+            f"{Flag(option.name)} holds a URI",
+            hint=f"URIs belong to {Flag.SOURCE_URI} and {Flag.DEST_URI}; the rest takes names",
         )
     if any(_is_no_text(text, path=option.name == "pipelines_dir") for text in texts):
         raise ConfigurationError(
-            f"{option.flag} holds bytes that are no text", hint="write it in UTF-8, in a locale of UTF-8"
+            f"{Flag(option.name)} holds bytes that are no text", hint="write it in UTF-8, in a locale of UTF-8"
         )
     if wanted := _wanted(option, value, parts):
         raise ConfigurationError(
-            f"{option.flag} must be {wanted}, not " + (type(value).__name__ if _is_secret(option) else repr(value))
+            f"{Flag(option.name)} must be {wanted}, not "
+            + (type(value).__name__ if _is_secret(option) else repr(value))
         )
     if option.choices and value not in option.choices:
-        raise ConfigurationError(f"{option.flag} does not know {value!r}", hint=f"one of: {', '.join(option.choices)}")
+        raise ConfigurationError(
+            f"{Flag(option.name)} does not know {value!r}", hint=f"one of: {', '.join(option.choices)}"
+        )
     return [option.reason] if option.status is Status.ACCEPTED and option.reason and given else []
 
 
@@ -412,6 +412,6 @@ def _parse_budget(text: str) -> ApiBudget:
         return ApiBudget.parse(text)
     except ValueError:
         raise ConfigurationError(
-            f"--api-budget {text!r} is neither a share nor a number of calls",
+            f"{Flag.API_BUDGET} {text!r} is neither a share nor a number of calls",
             hint="80% stops when the org has used 80% of its daily calls, 5000 after so many calls of this run",
         ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 from ingestr.core.naming import is_query, snake_case
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.options import IngestOptions, bare_table, make_options
 
 PLACEHOLDER = "{table}"
@@ -88,12 +89,12 @@ def make_session_options(*, notes: Iterable[str] = (), **given: Any) -> SessionO
     in_flight = _USUAL_IN_FLIGHT if in_flight is None else in_flight
     if not isinstance(in_flight, int) or isinstance(in_flight, bool) or in_flight < 1:
         raise ConfigurationError(
-            f"--tables-in-flight must be a whole number from 1 on, not {in_flight!r}", hint="4 is the default"
+            f"{Flag.TABLES_IN_FLIGHT} must be a whole number from 1 on, not {in_flight!r}", hint="4 is the default"
         )
     dest_table = given.get("dest_table")
     if dest_table and PLACEHOLDER not in dest_table:
         raise ConfigurationError(
-            f"--dest-table {dest_table} is one table, and --source-table names several",
+            f"{Flag.DEST_TABLE} {dest_table} is one table, and {Flag.SOURCE_TABLE} names several",
             hint=f"write {PLACEHOLDER} where the name of each goes: raw.{PLACEHOLDER}",
         )
     if query := next(filter(is_query, tables), None):

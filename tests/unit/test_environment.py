@@ -7,7 +7,7 @@ import pytest
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError
 from ingestr.option_table import OPTIONS, Kind, Option, Status
-from ingestr.options import IngestOptions, make_options, respell
+from ingestr.options import IngestOptions, make_options
 
 NEEDED = {
     "SOURCE_URI": "salesforce://",
@@ -23,7 +23,7 @@ def options(environ: dict[str, str], **given: Any) -> IngestOptions:
     try:
         return make_options(IngestOptions, notes=found.warnings, **{**found.values, **given})
     except ConfigurationError as error:
-        respell(error, found.variables)
+        error.spell(found.variables)
         raise
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 # Words of the user → the type, in the SQL that sqlglot spells for every engine.
 _WORDS: Mapping[str, str] = {
@@ -63,17 +64,17 @@ def _parse(text: str) -> ColumnSpec:
     parts = [part.strip() for part in text.split(":")]
     name, type_, source = [*parts, "", ""][:3]
     if len(parts) > 3 or not name or (not type_ and not source):
-        raise ConfigurationError(f"--columns {text.strip()!r} is not name:type, name:type:source or name::source")
+        raise ConfigurationError(f"{Flag.COLUMNS} {text.strip()!r} is not name:type, name:type:source or name::source")
     if not type_:
         return ColumnSpec(name, None, source)
     found = _TYPE.fullmatch(type_)
     word = found[1].lower() if found else ""
     if word in _BYTES:
         raise ConfigurationError(
-            f"--columns {name}:{word}: no field that is read holds bytes", hint="text holds every value of a field"
+            f"{Flag.COLUMNS} {name}:{word}: no field that is read holds bytes", hint="text holds every value of a field"
         )
     if found is None or word not in _WORDS:
-        raise ConfigurationError(f"--columns {name} has no type {type_!r}", hint=f"one of: {', '.join(_WORDS)}")
+        raise ConfigurationError(f"{Flag.COLUMNS} {name} has no type {type_!r}", hint=f"one of: {', '.join(_WORDS)}")
     numbers = tuple(int(number) for number in found.groups()[1:] if number is not None)
     kind, length = _with_numbers(name, word, numbers)
     return ColumnSpec(name, kind, source or None, length)
@@ -86,13 +87,14 @@ def _with_numbers(name: str, word: str, numbers: tuple[int, ...]) -> tuple[str, 
         digits, scale = [*numbers, 0][:2] if numbers else (0, 0)
         if not 1 <= digits <= _MOST_DIGITS or scale > digits:
             raise ConfigurationError(
-                f"--columns {name}:{word} needs its digits: from 1 to {_MOST_DIGITS}, and how many of them stand "
+                f"{Flag.COLUMNS} {name}:{word} needs its digits: from 1 to {_MOST_DIGITS}, and how many of them stand "
                 "behind the point",
                 hint=f"{name}:{word}(18,2), say",
             )
         return f"DECIMAL({digits}, {scale})", None
     if numbers and (word != "varchar" or len(numbers) > 1 or numbers[0] < 1):
         raise ConfigurationError(
-            f"--columns {name}:{word} takes nothing in brackets like these", hint="decimal(18,2) and varchar(255) do"
+            f"{Flag.COLUMNS} {name}:{word} takes nothing in brackets like these",
+            hint="decimal(18,2) and varchar(255) do",
         )
     return (f"VARCHAR({numbers[0]})", numbers[0]) if numbers else (kind, None)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 
 class Algorithm(StrEnum):
@@ -105,17 +106,17 @@ def _parse(text: str) -> MaskSpec:
     if not column or not word:
         what = f"{column!r} names no algorithm" if column else "a mask names no column"
         raise ConfigurationError(
-            f"--mask: {what}, and nothing is loaded that should be masked",
-            hint="write column:algorithm or column:algorithm:parameter: --mask email:hash, say",
+            f"{Flag.MASK}: {what}, and nothing is loaded that should be masked",
+            hint=f"write column:algorithm or column:algorithm:parameter: {Flag.MASK} email:hash, say",
         )
     algorithm = _WORDS.get(word)
     if algorithm is None:
         raise ConfigurationError(
-            f"--mask does not know the algorithm {word[:40]!r} for {column}", hint=f"one of: {', '.join(_WORDS)}"
+            f"{Flag.MASK} does not know the algorithm {word[:40]!r} for {column}", hint=f"one of: {', '.join(_WORDS)}"
         )
     given = rest[1] if len(rest) > 1 else None
     if reason := _wrong_parameter(algorithm, given):
-        raise ConfigurationError(f"--mask {column}:{word} {reason}")
+        raise ConfigurationError(f"{Flag.MASK} {column}:{word} {reason}")
     public = algorithm is not Algorithm.HMAC
     return MaskSpec(column, algorithm, Secret(given or _DEFAULTS.get(algorithm, ""), public=public))
 

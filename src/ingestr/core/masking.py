@@ -21,6 +21,7 @@ from ingestr.core.mask_spec import KEYED, Algorithm, MaskSpec
 from ingestr.core.secret import Secret
 from ingestr.core.small_masks import card, keyed_noise, keyed_number, keyed_text, keyed_uuid, phone, range_of, rounded
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 _TEXT, _WHOLE = pa.string(), pa.int64()
 _STARS = "(?s)."
@@ -90,7 +91,7 @@ def masked_type(spec: MaskSpec, type_: pa.DataType) -> pa.DataType:
     if kind not in results:
         wanted = " and ".join(_WANTED[each] for each in results if each in _WANTED)
         raise ConfigurationError(
-            f"--mask {spec.column}:{spec.algorithm} is for {wanted}, and the column is {type_}",
+            f"{Flag.MASK} {spec.column}:{spec.algorithm} is for {wanted}, and the column is {type_}",
             hint="hash, redact, fixed and uuid take values of every type",
         )
     result = results[kind]

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 SYSTEM_SCHEMA = "_ingestr"
 
@@ -49,13 +50,14 @@ def parse_table(text: str, default_schema: str) -> TableName:
     parts = [part.strip() for part in text.split(".")]
     if not all(parts) or len(parts) > 3:
         raise ConfigurationError(
-            f"--dest-table {text!r} is not a table name", hint="write schema.table, table or catalog.schema.table"
+            f"{Flag.DEST_TABLE} {text!r} is not a table name", hint="write schema.table, table or catalog.schema.table"
         )
     catalog = parts.pop(0) if len(parts) == 3 else None
     schema, name = parts if len(parts) == 2 else (default_schema, parts[0])
     if schema.lower() == SYSTEM_SCHEMA:
         raise ConfigurationError(
-            f"the schema {SYSTEM_SCHEMA} is kept for ingestr's own tables", hint="choose another one in --dest-table"
+            f"the schema {SYSTEM_SCHEMA} is kept for ingestr's own tables",
+            hint=f"choose another one in {Flag.DEST_TABLE}",
         )
     return TableName(TableRef(schema, name), catalog)
 

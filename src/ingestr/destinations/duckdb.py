@@ -22,6 +22,7 @@ from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Capabilities, Rows, TableRef, Target
 from ingestr.destinations.duckdb_catalog import describe_table
 from ingestr.errors import ConfigurationError, DestinationError
+from ingestr.flags import Flag
 
 log = logging.getLogger("ingestr.duckdb")
 
@@ -265,8 +266,8 @@ class DuckDBDestination:
         own = self._catalog or Path(self._file).stem
         if catalog.lower() != own.lower():
             raise ConfigurationError(
-                f"--dest-table names the catalog {catalog!r}, and the database is {own!r}",
-                hint="write schema.table, or name the file of that catalog in --dest-uri",
+                f"{Flag.DEST_TABLE} names the catalog {catalog!r}, and the database is {own!r}",
+                hint=f"write schema.table, or name the file of that catalog in {Flag.DEST_URI}",
             )
 
     def describe(self, *tables: TableRef) -> list[Target | None]:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from ingestr.core.sql import sql_type
 from ingestr.destinations.base import TableRef, Target, TargetColumn
 from ingestr.errors import DestinationError
+from ingestr.flags import Flag
 
 # How DuckDB declares the types that ingestr makes.
 _OUR_TYPES = frozenset({"VARCHAR", "BOOLEAN", "BIGINT", "DOUBLE", "DATE", "TIME", "TIMESTAMP WITH TIME ZONE"})
@@ -52,7 +53,7 @@ def describe_table(
         return None
     comment, view = found[0]
     if view is not None:
-        raise DestinationError(f"{table} is a view, not a table", hint="choose another --dest-table")
+        raise DestinationError(f"{table} is a view, not a table", hint=f"choose another {Flag.DEST_TABLE}")
     columns = connection.execute(_COLUMNS, name).fetchall()
     hung = connection.execute(_HUNG, name).fetchall()
     schema = schema_of(exp.select("*").from_(table.to_table()).limit(0))

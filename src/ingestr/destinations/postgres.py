@@ -29,6 +29,7 @@ from ingestr.destinations.postgres_errors import first_line, translated
 from ingestr.destinations.postgres_sql import LONGEST_NAME, Rendering, short
 from ingestr.destinations.postgres_uri import connection_parameters
 from ingestr.errors import ConfigurationError, DestinationError
+from ingestr.flags import Flag
 
 log = logging.getLogger("ingestr.postgres")
 
@@ -146,7 +147,7 @@ class PostgresDestination:
         if info.server_version // 10_000 < _OLDEST:
             raise DestinationError(
                 f"the server is PostgreSQL {info.server_version // 10_000}, and ingestr needs {_OLDEST} or newer",
-                hint="upgrade the server, or name another one in --dest-uri",
+                hint=f"upgrade the server, or name another one in {Flag.DEST_URI}",
             )
         encoding = info.parameter_status("server_encoding")
         if encoding != "UTF8":
@@ -157,16 +158,17 @@ class PostgresDestination:
         if "on" in (info.parameter_status("in_hot_standby"), info.parameter_status("default_transaction_read_only")):
             raise DestinationError(
                 f"the database {info.dbname!r} takes no changes: it is a standby, or read-only for this role",
-                hint="name the primary in --dest-uri (?target_session_attrs=read-write picks it among several hosts)",
+                hint=f"name the primary in {Flag.DEST_URI} (?target_session_attrs=read-write picks it among several "
+                "hosts)",
             )
 
     def _cannot_connect(self, error: psycopg.Error) -> DestinationError:
         text = first_line(error)
-        hint = "check host, port, database, user and password in --dest-uri, and whether the server takes connections"
+        hint = f"check host, port, database and login in {Flag.DEST_URI}, and whether the server takes connections"
         if isinstance(error, psycopg.ProgrammingError):
-            hint = "check the parameters of --dest-uri"
+            hint = f"check the parameters of {Flag.DEST_URI}"
         if "does not exist" in text and "database" in text:
-            hint = "make it with CREATE DATABASE, or name another one in --dest-uri"
+            hint = f"make it with CREATE DATABASE, or name another one in {Flag.DEST_URI}"
         return DestinationError(f"cannot connect to PostgreSQL: {text}", hint=hint)
 
     def check_catalog(self, catalog: str | None) -> None:
@@ -174,8 +176,8 @@ class PostgresDestination:
         own = self._open.info.dbname
         if catalog is not None and catalog != own:
             raise ConfigurationError(
-                f"--dest-table names the catalog {catalog!r}, and the database is {own!r}",
-                hint="write schema.table, or name that database in --dest-uri",
+                f"{Flag.DEST_TABLE} names the catalog {catalog!r}, and the database is {own!r}",
+                hint=f"write schema.table, or name that database in {Flag.DEST_URI}",
             )
 
     def reserve(self, table: TableRef) -> None:
@@ -184,7 +186,7 @@ class PostgresDestination:
             if short(name) != name:
                 raise ConfigurationError(
                     f"{name!r} has {len(name.encode())} bytes, and PostgreSQL cuts names to {LONGEST_NAME}",
-                    hint="choose a shorter --dest-table",
+                    hint=f"choose a shorter {Flag.DEST_TABLE}",
                 )
         key = _number(f"{table.schema}.{table.name}")
         found = self._ask(
@@ -201,7 +203,7 @@ class PostgresDestination:
         if other is not None:
             raise ConfigurationError(
                 f"{table.schema} has a table {other!r}, which differs from {table.name!r} in case only",
-                hint="write --dest-table as that table is spelled, or choose another name",
+                hint=f"write {Flag.DEST_TABLE} as that table is spelled, or choose another name",
             )
         if not free:
             log.warning("another run writes to %s: waiting for it", table)

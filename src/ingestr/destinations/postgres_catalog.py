@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from ingestr.destinations.base import TableRef, Target, TargetColumn
 from ingestr.errors import DestinationError
+from ingestr.flags import Flag
 
 # Of a type as the catalog spells it (pg_type.typname): what it is in Arrow.
 _ARROW = {
@@ -112,11 +113,11 @@ def target_of(ref: TableRef, row: Sequence[Any]) -> Target:
     """
     _, _, kind, comment, columns, indexes, constraints, references, depends, properties, has_heirs = row
     if kind in _KINDS:
-        raise DestinationError(f"{ref} is {_KINDS[kind]}, not a table", hint="choose another --dest-table")
+        raise DestinationError(f"{ref} is {_KINDS[kind]}, not a table", hint=f"choose another {Flag.DEST_TABLE}")
     if has_heirs:
         raise DestinationError(
             f"other tables inherit from {ref}, and their rows would be taken for its own",
-            hint="choose another --dest-table",
+            hint=f"choose another {Flag.DEST_TABLE}",
         )
     things: list[tuple[str, int]] = [(f"the {thing}", number) for thing, number in depends or ()]
     others = [thing for thing, _ in things] + [f"the {thing}" for thing in properties or ()]

@@ -10,6 +10,7 @@ from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import DecodeError
+from ingestr.flags import Flag
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.table import SystemTable, about
 from ingestr.sources.base import RejectedRow
@@ -69,9 +70,9 @@ class Quarantine:
             what = _what(row)
             more = f"; that makes more than {self._limit} rows that cannot be read" if self._limit else ""
             fields = ",".join(sorted({field for _, field in self._rows if field}))
-            hint = f"--quarantine-limit {10 * self._limit or 100} sets more rows aside"
+            hint = f"{Flag.QUARANTINE_LIMIT} {10 * self._limit or 100} sets more rows aside"
             if fields:
-                hint += f"; --sql-exclude-columns {fields} does without"
+                hint += f"; {Flag.SQL_EXCLUDE_COLUMNS} {fields} does without"
             raise DecodeError(what + more, hint=hint)
 
     def check(self, rows: int, what: str) -> None:
@@ -82,8 +83,8 @@ class Quarantine:
         """
         if rows > self._limit:
             raise DecodeError(
-                f"{rows} rows {what}, and --quarantine-limit is {self._limit}",
-                hint=f"choose types that hold the values, or --quarantine-limit {10 * rows}",
+                f"{rows} rows {what}, and {Flag.QUARANTINE_LIMIT} is {self._limit}",
+                hint=f"choose types that hold the values, or {Flag.QUARANTINE_LIMIT} {10 * rows}",
             )
 
     def forget(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ingestr.core.wording import counted
 from ingestr.errors import ConfigurationError, DestinationError
+from ingestr.flags import Flag
 from ingestr.run.execution import Execution, Written
 from ingestr.strategies.base import Load, Strategy, counting, drop, evolve, refuse_repeated_keys
 
@@ -63,6 +64,6 @@ def _check_census(execution: Execution, load: Load, census: Mapping[str, Any]) -
     if outside := census.get("outside"):
         raise ConfigurationError(
             f"{counted(int(outside), 'row')} of {load.ref} with a key of the rows read lie outside of "
-            "--incremental-predicate, and would stand there twice; nothing was written",
+            f"{Flag.INCREMENTAL_PREDICATE}, and would stand there twice; nothing was written",
             hint="widen the condition, or leave it out",
         )

@@ -8,6 +8,7 @@ from ingestr.core.sql import Statements
 from ingestr.core.transforms import AS_THEY_COME, LOADED_AT, Treatment
 from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.state import KeptField, KeptNames, write_names
 from ingestr.run.reading import Reading
@@ -87,7 +88,7 @@ def choose_columns(
         if current is not None and not rewrite:
             raise ConfigurationError(
                 f"{current.ref} has {before.naming} column names; {naming} would add each column again",
-                hint="use the same naming, or start again with --full-refresh",
+                hint=f"use the same naming, or start again with {Flag.FULL_REFRESH}",
             )
         kept = {}
     made = {each.column.lower(): each.type for each in kept.values()}
@@ -127,7 +128,7 @@ def _check_masks(
             raise ConfigurationError(
                 f"{name} of {current.ref} is {_masked(before.mask)}, and is to be {_masked(masks[field])} now: "
                 "its rows would be of both kinds",
-                hint="use the same --mask and the same key as before, or start again with --full-refresh",
+                hint=f"use the same {Flag.MASK} and the same key as before, or start again with {Flag.FULL_REFRESH}",
             )
 
 

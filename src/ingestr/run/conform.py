@@ -10,6 +10,7 @@ from ingestr.core.sql import column
 from ingestr.core.strategy import SchemaContract
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger.quarantine import Quarantine
 from ingestr.strategies.base import Load, count_rows, create_from, drop
 from ingestr.strategies.fit import misfit
@@ -70,7 +71,7 @@ def conform(destination: Destination, load: Load, contract: SchemaContract, quar
         _refuse(destination, load, misfits, {name: bad[name] for name in required})
     rows = _set_aside(destination, load, misfits, aside, quarantine) if aside else 0
     if rows and contract is not SchemaContract.DISCARD_ROW:
-        quarantine.check(rows, f"do not fit the types that --columns gives {', '.join(sorted(aside))}")
+        quarantine.check(rows, f"do not fit the types that {Flag.COLUMNS} gives {', '.join(sorted(aside))}")
     by_value = contract is SchemaContract.DISCARD_VALUE
     apart = [misfits[name] for name in aside] if rows else []
     return Conformed(_fitting(destination, load, misfits if by_value else {}, apart), rows, bad if by_value else {})
@@ -126,8 +127,9 @@ def _refuse(destination: Destination, load: Load, misfits: dict[str, exp.Expr], 
     needs = " NOT NULL" if there is not None and not there.nullable else ""
     raise ConfigurationError(
         f"{load.ref}.{name} is {kind}{needs}, and {number} values do not fit it, {what} for one",
-        hint=f"change the column's type, leave the field out with --sql-exclude-columns {name}, leave such values out "
-        "with --schema-contract discard_value, or start again with --full-refresh",
+        hint=f"change the column's type, leave the field out with {Flag.SQL_EXCLUDE_COLUMNS} {name}, leave such values "
+        "out "
+        f"with {Flag.SCHEMA_CONTRACT} discard_value, or start again with {Flag.FULL_REFRESH}",
     )
 
 

@@ -12,6 +12,7 @@ from ingestr.core.sql import sql_type
 from ingestr.core.strategy import Numbers
 from ingestr.destinations.base import Capabilities, Target
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger.state import KeptNames
 from ingestr.options import IngestOptions
 from ingestr.run.reading import FieldNames, Reading
@@ -40,13 +41,13 @@ def resolve(specs: tuple[ColumnSpec, ...], names: FieldNames) -> dict[str, Colum
     found: dict[str, ColumnSpec] = {}
     columns: dict[str, str] = {}
     for spec in specs:
-        field = names.find(spec.source or spec.name, "column of --columns")
+        field = names.find(spec.source or spec.name, f"column of {Flag.COLUMNS}")
         if field in found:
-            raise ConfigurationError(f"--columns names {field} twice", hint="leave out one of them")
+            raise ConfigurationError(f"{Flag.COLUMNS} names {field} twice", hint="leave out one of them")
         column = (spec.name if spec.source else names.columns[field]).lower()
         if column in columns:
             raise ConfigurationError(
-                f"--columns makes one column {spec.name} of {columns[column]} and of {field}",
+                f"{Flag.COLUMNS} makes one column {spec.name} of {columns[column]} and of {field}",
                 hint="give them different names",
             )
         found[field], columns[column] = spec, field
@@ -66,8 +67,8 @@ def check_names(kept: KeptNames, current: Target | None, names: Mapping[str, str
             continue
         if current.find(before.column) is not None:
             raise ConfigurationError(
-                f"{field} has the column {before.column} in {current.ref}, and --columns calls it {name}",
-                hint="rename the column and start again with --full-refresh, or leave it out of --columns",
+                f"{field} has the column {before.column} in {current.ref}, and {Flag.COLUMNS} calls it {name}",
+                hint=f"rename the column and start again with {Flag.FULL_REFRESH}, or leave it out of {Flag.COLUMNS}",
             )
 
 
@@ -112,9 +113,9 @@ def number_types(
         elif options.numbers is Numbers.DECIMAL:
             if there is not None and there.kind == sql_type(pa.float64()):
                 raise ConfigurationError(
-                    f"--numbers decimal: {there.name} of {current.ref if current else ''} is a double, "
+                    f"{Flag.NUMBERS} decimal: {there.name} of {current.ref if current else ''} is a double, "
                     "whose digits behind the fifteenth are lost",
-                    hint="start again with --full-refresh",
+                    hint=f"start again with {Flag.FULL_REFRESH}",
                 )
             types[field] = declared
     return types
@@ -143,15 +144,17 @@ def settle_declared(
         kind = exp.DataType.build(engine.in_place_of.get(spec.type, spec.type))
         if not _can_hold(kind, come.type):
             raise ConfigurationError(
-                f"--columns {spec.name}:{spec.type.lower()}: {field} is {come.type}, of which that type holds no value",
+                f"{Flag.COLUMNS} {spec.name}:{spec.type.lower()}: {field} is {come.type}, of which that type holds no "
+                "value",
                 hint="choose another type, or leave it out: the field's own type holds every value",
             )
         spelled = exp.DataType.build(kind.sql(engine.dialect), dialect=engine.dialect)
         if spelled != sql_type(come.type):
             if field in keys:
                 raise ConfigurationError(
-                    f"--columns {spec.name}:{spec.type.lower()}: rows are told apart by {field}, which stays as it is",
-                    hint="leave the column out of --columns",
+                    f"{Flag.COLUMNS} {spec.name}:{spec.type.lower()}: rows are told apart by {field}, which stays as "
+                    "it is",
+                    hint=f"leave the column out of {Flag.COLUMNS}",
                 )
             kinds[come.name.lower()] = spelled
         if spec.length is not None:

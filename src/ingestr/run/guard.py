@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingestr.core.wording import counted
 from ingestr.destinations.base import TableRef
 from ingestr.errors import MassDeletionError
+from ingestr.flags import Flag
 
 # Up to so many rows may go in any table; more of them are unusual from this share on.
 _ALWAYS_ALLOWED = 10
@@ -52,5 +53,5 @@ class DeletionGuard:
                 f"{counted(self.gone, 'row')} of the {self.live:,} live ones in {self.target} {what}; "
                 "nothing was changed",
                 hint="check that the login is at the right org and that its user still sees these rows (sharing rules, "
-                "profile, permission sets); if the rows are really gone, run once with --allow-mass-delete",
+                f"profile, permission sets); if the rows are really gone, run once with {Flag.ALLOW_MASS_DELETE}",
             )

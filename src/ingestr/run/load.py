@@ -14,6 +14,7 @@ from ingestr.core.transforms import LOADED_AT, stamp_and_rename, target_schema
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError, IncompleteReadError
+from ingestr.flags import Flag
 from ingestr.run.apply import apply
 from ingestr.run.conform import conform
 from ingestr.run.execution import Execution, Written
@@ -205,7 +206,7 @@ def merge_rows(execution: Execution, plan: TablePlan, keys: tuple[str, ...] | No
         staged = _stage_once(execution, plan, replace_fields(request, keys=keys, reject=execution.rejecting(plan)))
     except ColumnWidenedError as error:
         raise IncompleteReadError(
-            f"rows that were missing cannot be added: {error}", hint="use --full-refresh"
+            f"rows that were missing cannot be added: {error}", hint=f"use {Flag.FULL_REFRESH}"
         ) from error
     execution.quarantine.write(plan.target.staging, plan.key_columns[0])
     target = execution.table()
@@ -280,7 +281,7 @@ def _stage(
             there = target.find(name) if target is not None else None
             if there is not None and contract is SchemaContract.FREEZE:
                 raise ConfigurationError(
-                    f"--schema-contract freeze keeps {plan.target.ref} as it is, and {error}",
+                    f"{Flag.SCHEMA_CONTRACT} freeze keeps {plan.target.ref} as it is, and {error}",
                     hint="evolve widens the column, discard_value leaves such values out",
                 ) from None
             request = replace_fields(request, widened={**request.widened, error.field: error.to})
@@ -324,7 +325,8 @@ def _check_keys(
     keys = ", ".join(load.primary_key)
     if census["null_keys"] and not plan.traits.only_adds:
         raise ConfigurationError(
-            f"{census['null_keys']} rows have no value in the primary key ({keys})", hint="choose another --primary-key"
+            f"{census['null_keys']} rows have no value in the primary key ({keys})",
+            hint=f"choose another {Flag.PRIMARY_KEY}",
         )
     duplicates = int(census["rows"]) - int(census["distinct_keys"])
     if not duplicates:
@@ -349,8 +351,8 @@ def _check_keys(
     if plan.traits.keyed or plan.reading.primary_key != execution.stream.primary_key:
         raise ConfigurationError(
             f"{what}, so that it does not tell the rows apart; nothing was written",
-            hint="choose a --primary-key whose values differ, or load all rows without a key: "
-            "--incremental-strategy replace, without --primary-key",
+            hint=f"choose a {Flag.PRIMARY_KEY} whose values differ, or load all rows without a key: "
+            f"{Flag.INCREMENTAL_STRATEGY} replace, without {Flag.PRIMARY_KEY}",
         )
     execution.note(f"{what}: all rows are loaded, without a key")
     return replace_fields(load, primary_key=()), 0

@@ -18,6 +18,7 @@ from ingestr.core.clock import Clock
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Destination, TableRef, parse_table
 from ingestr.errors import AccessError, ConfigurationError, IngestrError, QuotaError, RequestRefusedError
+from ingestr.flags import Flag
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.progress_many import SessionProgress
@@ -133,7 +134,7 @@ class _Session:
             if (other := targets.setdefault(str(ref).lower(), table.source_table)) != table.source_table:
                 raise ConfigurationError(
                     f"{other} and {table.source_table} would both become {ref}",
-                    hint="leave one out with --exclude-table, and copy it by a command of its own",
+                    hint=f"leave one out with {Flag.EXCLUDE_TABLE}, and copy it by a command of its own",
                 )
         return chosen, left_out
 

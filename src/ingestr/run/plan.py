@@ -13,6 +13,7 @@ from ingestr.core.schema import Column
 from ingestr.core.strategy import Deletes, SchemaContract
 from ingestr.destinations.base import TableRef, Target
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger.state import read_state
 from ingestr.options import IngestOptions
 from ingestr.run.columns import Columns, roles_of
@@ -108,7 +109,8 @@ def _with_deleted(session: Session, options: IngestOptions, reading: Reading, tr
         mark = session.stream.deleted_field
         if options.deletes is Deletes.HARD:
             raise ConfigurationError(
-                f"--deletes hard needs {mark}, which --sql-exclude-columns leaves out", hint="leave out one of them"
+                f"{Flag.DELETES} hard needs {mark}, which {Flag.SQL_EXCLUDE_COLUMNS} leaves out",
+                hint="leave out one of them",
             )
         session.note(f"{mark} is not read: deletions are not seen, and both sides are not compared")
     return replace_fields(reading, include_deleted=False) if options.deletes is Deletes.IGNORE else reading
@@ -215,7 +217,7 @@ def _gives_way(
     if other and stays:
         raise ConfigurationError(
             f"{current.ref} holds another object, or has columns of another naming, and {traits.name} keeps it",
-            hint="choose another --dest-table, or start again with --full-refresh",
+            hint=f"choose another {Flag.DEST_TABLE}, or start again with {Flag.FULL_REFRESH}",
         )
     if other or (bare and options.schema_contract is SchemaContract.EVOLVE and not stays):
         return True
@@ -223,7 +225,7 @@ def _gives_way(
         raise ConfigurationError(
             f"foreign keys of {', '.join(current.referenced_by)} refer to rows of {current.ref}, so that these cannot "
             "be replaced",
-            hint="drop the foreign keys, or merge the rows: --incremental-key system_modstamp",
+            hint=f"drop the foreign keys, or merge the rows: {Flag.INCREMENTAL_KEY} system_modstamp",
         )
     return False
 

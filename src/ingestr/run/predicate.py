@@ -6,9 +6,10 @@ from sqlglot.errors import SqlglotError
 from ingestr.core.sql import column
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.flags import Flag
 
-_FLAG = "--incremental-predicate"
-_EXAMPLE = "--incremental-predicate \"created_date >= '2024-01-01'\", say"
+_FLAG = f"{Flag.INCREMENTAL_PREDICATE}"
+_EXAMPLE = f"{Flag.INCREMENTAL_PREDICATE} \"created_date >= '2024-01-01'\", say"
 # A row of the target is judged alone, by what stands in it.
 _FOREIGN = (
     exp.Query,

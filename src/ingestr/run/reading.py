@@ -8,6 +8,7 @@ from ingestr.core.naming import Names, SchemaNaming, assign_names, only_one
 from ingestr.core.schema import Column
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.options import ReadOptions
 from ingestr.sources.base import ReadRequest, Stream
 from ingestr.strategies import STRATEGIES
@@ -114,7 +115,7 @@ def select(
     for needed in (*keys, *([cursor] if cursor else [])):
         if needed in excluded:
             raise ConfigurationError(
-                f"--sql-exclude-columns leaves out {names.columns[needed]}, which is a key of this load",
+                f"{Flag.SQL_EXCLUDE_COLUMNS} leaves out {names.columns[needed]}, which is a key of this load",
                 hint="keys have to be read",
             )
     columns = tuple(column for column in stream.schema.columns if column.name not in excluded)
@@ -150,12 +151,12 @@ def _check_needs(stream: Stream, source_table: str, traits: Traits, keys: tuple[
     if traits.keyed and not keys:
         raise ConfigurationError(
             f"{stream.source_object} has no Id, and {traits.name} needs a primary key",
-            hint="name one: --primary-key",
+            hint=f"name one: {Flag.PRIMARY_KEY}",
         )
     if traits.windowed and cursor is None:
         raise ConfigurationError(
             f"{source_table} has no incremental key of its own, and {traits.name} needs one",
-            hint="name one: --incremental-key created_date, say",
+            hint=f"name one: {Flag.INCREMENTAL_KEY} created_date, say",
         )
 
 

@@ -20,6 +20,7 @@ from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Role, TableRef, TargetColumn
 from ingestr.errors import IncompleteReadError
+from ingestr.flags import Flag
 from ingestr.run.execution import Execution, Written
 from ingestr.run.load import live_rows, merge_rows
 from ingestr.run.table_plan import TablePlan
@@ -86,7 +87,7 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
             raise IncompleteReadError(
                 f"{platform} has {in_source} live rows, {plan.target.ref} {in_destination}{apart}, "
                 "even after comparing all Ids",
-                hint="run again; if it stays so, start again with --full-refresh",
+                hint=f"run again; if it stays so, start again with {Flag.FULL_REFRESH}",
             )
     if deletes is Deletes.HARD:
         # Those that the comparison has just marked are counted there.

@@ -8,6 +8,7 @@ from ingestr.core.naming import NameRule
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger.mask_key import keep_key
 from ingestr.ledger.state import read_names
 from ingestr.options import IngestOptions
@@ -74,9 +75,9 @@ class Resolver:
             return None
         if strategy is not WriteStrategy.MERGE:
             raise ConfigurationError(
-                f"--incremental-predicate belongs to a merge, and {self._options.source_table} is written by "
+                f"{Flag.INCREMENTAL_PREDICATE} belongs to a merge, and {self._options.source_table} is written by "
                 f"{strategy}",
-                hint="leave it out, or add --incremental-strategy merge",
+                hint=f"leave it out, or add {Flag.INCREMENTAL_STRATEGY} merge",
             )
         return parse_predicate(text, self._session.destination.capabilities.dialect, self.current)
 

@@ -10,6 +10,7 @@ from ingestr.core.sql import column, sql_type
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.ledger import state as system
 from ingestr.options import IngestOptions
 from ingestr.run.columns import Columns
@@ -160,13 +161,13 @@ def check_versions(current: Target | None, traits: Traits) -> None:
     if wanted and not alike:
         raise ConfigurationError(
             f"{current.ref} has not the columns {', '.join(each.name for each in wanted)} that {traits.name} writes",
-            hint="choose another --dest-table, or start again with --full-refresh",
+            hint=f"choose another {Flag.DEST_TABLE}, or start again with {Flag.FULL_REFRESH}",
         )
     if there and not wanted:
         raise ConfigurationError(
             f"{current.ref} holds versions of its rows (it has {there[0]}), which {traits.name} would spoil",
-            hint="go on with --incremental-strategy scd2, choose another --dest-table, or start again with "
-            "--full-refresh",
+            hint=f"go on with {Flag.INCREMENTAL_STRATEGY} scd2, choose another {Flag.DEST_TABLE}, or start again with "
+            f"{Flag.FULL_REFRESH}",
         )
 
 
@@ -178,11 +179,11 @@ def check_same_source(session: Session, before: StreamState | None) -> None:
     if before.source_object.lower() != source_object.lower():
         raise ConfigurationError(
             f"{target} holds {before.source_object}, not {source_object}",
-            hint="choose another --dest-table, or start again with --full-refresh",
+            hint=f"choose another {Flag.DEST_TABLE}, or start again with {Flag.FULL_REFRESH}",
         )
     identity = session.source.identity
     if before.source_identity and identity and before.source_identity != identity:
         raise ConfigurationError(
             f"{target} was loaded from the org {before.source_identity}, and this login is at {identity}",
-            hint="choose another --dest-table, or start again with --full-refresh",
+            hint=f"choose another {Flag.DEST_TABLE}, or start again with {Flag.FULL_REFRESH}",
         )

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from ingestr.core.naming import snake_case
 from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.flags import Flag
 from ingestr.options import bare_table
 from ingestr.sources.base import Source, SourceTable
 from ingestr.table_list import is_pattern
@@ -69,7 +70,7 @@ def choose_tables(
     if not named and not readable:
         raise ConfigurationError(
             "no table is left to copy",
-            hint="what --source-table names cannot be read, or --exclude-table takes all of it",
+            hint=f"what {Flag.SOURCE_TABLE} names cannot be read, or {Flag.EXCLUDE_TABLE} takes all of it",
         )
     chosen: dict[str, ChosenTable] = {}
     # Two names of one object are one table: the one that was written out goes before the one that a pattern means.

@@ -8,6 +8,7 @@ from ingestr.core.schema import Column
 from ingestr.core.secret import Secret
 from ingestr.core.transforms import Treatment
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.options import ReadOptions
 from ingestr.run.reading import FieldNames, Reading
 from ingestr.sources.base import Stream
@@ -40,7 +41,7 @@ def settle_treatment(
     for spec in options.mask:
         name = names.find(spec.column, "column to mask")
         if name in specs:
-            raise ConfigurationError(f"--mask names {names.columns[name]} twice", hint="leave out one of them")
+            raise ConfigurationError(f"{Flag.MASK} names {names.columns[name]} twice", hint="leave out one of them")
         _check_role(stream, reading, traits, name, spec)
         specs[name] = spec
     columns = {column.name: column for column in (*stream.schema.columns, *reading.fields)}
@@ -71,19 +72,19 @@ def _check_role(stream: Stream, reading: Reading, traits: Traits, name: str, spe
     role = needed_fields(stream, reading, traits).get(name)
     if role is not None:
         raise ConfigurationError(
-            f"--mask {spec.column}:{spec.algorithm}: the load tells by {name} {role}",
+            f"{Flag.MASK} {spec.column}:{spec.algorithm}: the load tells by {name} {role}",
             hint="leave the mask out; such a column says when a row was changed, not whom it is about",
         )
     replaced = traits.whole
     if spec.algorithm is Algorithm.SEQUENTIAL and not replaced:
         raise ConfigurationError(
-            f"--mask {spec.column}:sequential: {stream.source_object} is written by {traits.name}, and each run "
+            f"{Flag.MASK} {spec.column}:sequential: {stream.source_object} is written by {traits.name}, and each run "
             "would count anew",
-            hint=f"uuid gives each value a name that stays: --mask {spec.column}:uuid",
+            hint=f"uuid gives each value a name that stays: {Flag.MASK} {spec.column}:uuid",
         )
     fit = FIT_FOR_KEYS | ({Algorithm.SEQUENTIAL} if replaced else set())
     if name in reading.primary_key and spec.algorithm not in fit:
         raise ConfigurationError(
-            f"--mask {spec.column}:{spec.algorithm}: {name} tells the rows apart, and so masked it would not",
+            f"{Flag.MASK} {spec.column}:{spec.algorithm}: {name} tells the rows apart, and so masked it would not",
             hint="hash, hmac and uuid do",
         )

@@ -13,6 +13,7 @@ from ingestr.core.strategy import WriteStrategy
 from ingestr.core.wording import counted
 from ingestr.destinations.base import Destination, TableRef, Target
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 from ingestr.strategies.fit import Fit, cast
 
 
@@ -260,7 +261,7 @@ def refuse_repeated_keys(destination: Destination, table: TableRef, key: Sequenc
         raise ConfigurationError(
             f"{counted(number, 'key')} of {table} ({', '.join(key)}) have several rows, so that nobody can tell which "
             "of them is meant; nothing was written",
-            hint="go on with --incremental-strategy append, or start again with --full-refresh",
+            hint=f"go on with {Flag.INCREMENTAL_STRATEGY} append, or start again with {Flag.FULL_REFRESH}",
         )
 
 

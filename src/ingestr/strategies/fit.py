@@ -16,13 +16,14 @@ from ingestr.core.strategy import SchemaContract
 from ingestr.core.transforms import LOADED_AT
 from ingestr.destinations.base import Target, TargetColumn
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 _TEXT = sql_type(pa.string())
 _UTC = exp.Literal.string("UTC")
 # Columns that versions of a record bear, made by the strategy that keeps them.
 VERSION_COLUMNS = ("_scd_valid_from", "_scd_valid_to", "_scd_is_current")
 _OWN = (LOADED_AT, *VERSION_COLUMNS)
-_START_AGAIN = "choose another --dest-table, or start again with --full-refresh"
+_START_AGAIN = f"choose another {Flag.DEST_TABLE}, or start again with {Flag.FULL_REFRESH}"
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def _check_kind(target: Target, there: TargetColumn, wanted: exp.DataType) -> No
     if there.generated or there.kind != wanted:
         what = "is computed by the database" if there.generated else f"is {there.kind.sql()}"
         raise ConfigurationError(
-            f"{target.ref}.{there.name} {what}, and --columns wants {wanted.sql()}",
-            hint="change the column's type, leave it out of --columns, or start again with --full-refresh",
+            f"{target.ref}.{there.name} {what}, and {Flag.COLUMNS} wants {wanted.sql()}",
+            hint=f"change the column's type, leave it out of {Flag.COLUMNS}, or start again with {Flag.FULL_REFRESH}",
         )
 
 
@@ -161,7 +162,7 @@ def _wider(
     if there.generated:
         raise ConfigurationError(
             f"{target.ref}.{there.name} is computed by the database, and a field of the source has that column name",
-            hint=f"rename the column, or leave the field out with --sql-exclude-columns {there.name}",
+            hint=f"rename the column, or leave the field out with {Flag.SQL_EXCLUDE_COLUMNS} {there.name}",
         )
     if there.kind == sql_type(incoming.type):
         return None
@@ -178,7 +179,8 @@ def _wider(
     if nested or pa.types.is_binary(there.type) or pa.types.is_interval(there.type) or pa.types.is_null(there.type):
         raise ConfigurationError(
             f"{target.ref}.{there.name} is {there.kind.sql()}, which holds no value of type {incoming.type}",
-            hint=f"leave the field out with --sql-exclude-columns {incoming.field or there.name}, or {_START_AGAIN}",
+            hint=f"leave the field out with {Flag.SQL_EXCLUDE_COLUMNS} {incoming.field or there.name}, or "
+            f"{_START_AGAIN}",
         )
     return None
 
@@ -222,8 +224,9 @@ def _refuse_changes(target: Target, result: Fit, contract: SchemaContract) -> No
     if contract is SchemaContract.FREEZE and (new or wider):
         what = [f"{kind}: {', '.join(names)}" for kind, names in (("new columns", new), ("wider", wider)) if names]
         raise ConfigurationError(
-            f"--schema-contract freeze keeps {target.ref} as it is, and the source now has {'; '.join(what)}",
-            hint="evolve changes the table, discard_value goes on without them, --sql-exclude-columns leaves them out",
+            f"{Flag.SCHEMA_CONTRACT} freeze keeps {target.ref} as it is, and the source now has {'; '.join(what)}",
+            hint=f"evolve changes the table, discard_value goes on without them, {Flag.SQL_EXCLUDE_COLUMNS} leaves "
+            "them out",
         )
     pinned = {
         there.name: there.pinned_by for each in result.widened if (there := target.find(each.name)) and there.pinned_by
@@ -244,7 +247,8 @@ def _refuse_other_case(target: Target, staged: Column) -> None:
     if other := [name for name in alike if name != staged.name]:
         raise ConfigurationError(
             f"{target.ref} has a column {other[0]!r}, which differs from {staged.name!r} in case only",
-            hint=f"rename the column, or leave the field out with --sql-exclude-columns {staged.field or staged.name}",
+            hint=f"rename the column, or leave the field out with {Flag.SQL_EXCLUDE_COLUMNS} "
+            f"{staged.field or staged.name}",
         )
 
 

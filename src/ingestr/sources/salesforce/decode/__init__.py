@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from ingestr.errors import DecodeError, IncompleteReadError
+from ingestr.flags import Flag
 from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce.decode.cells import read_page, read_parts
 from ingestr.sources.salesforce.decode.values import convert, text_array
@@ -190,5 +191,5 @@ def _bad_value(table: pa.Table, field: pa.Field, place: int) -> DecodeError:
     value = _start_of(table, field, place)[:80]
     return DecodeError(
         f"{field.name} of row {row} is {value!r}, which is no {field.type}",
-        hint=f"leave the field out: --sql-exclude-columns {field.name}",
+        hint=f"leave the field out: {Flag.SQL_EXCLUDE_COLUMNS} {field.name}",
     )

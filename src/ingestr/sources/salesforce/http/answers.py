@@ -19,6 +19,7 @@ from ingestr.errors import (
     SourceError,
     SourceUnavailableError,
 )
+from ingestr.flags import Flag
 from ingestr.redaction import shown
 from ingestr.sources.salesforce.http.transport import REDIRECTED_TO, proxy_of
 
@@ -57,9 +58,10 @@ _REQUEST_HINTS = {
     "INVALID_TYPE_FOR_OPERATION": "Salesforce does not let this object be queried",
     "EXTERNAL_OBJECT_UNSUPPORTED_EXCEPTION": "Salesforce does not let this object be read as a whole",
     "INVALID_FIELD": "run again, as the object may have changed; if it stays, leave the field out with "
-    "--sql-exclude-columns, or Salesforce does not let this object be read as a whole",
+    f"{Flag.SQL_EXCLUDE_COLUMNS}, or Salesforce does not let this object be read as a whole",
     "NOT_FOUND": "it was deleted meanwhile, or the user lost sight of it: run again",
-    "QUERY_TIMEOUT": "read a smaller range: --interval-start and --interval-end with an --incremental-key",
+    "QUERY_TIMEOUT": f"read a smaller range: {Flag.INTERVAL_START} and {Flag.INTERVAL_END} with an "
+    f"{Flag.INCREMENTAL_KEY}",
     "OPERATION_TOO_LARGE": "give the user the permission View All Data, or read a smaller range",
     "INVALID_QUERY_LOCATOR": "Salesforce dropped the query while it was read: run again",
     **dict.fromkeys(MISPLACED_SESSION, _OTHER_HOST),

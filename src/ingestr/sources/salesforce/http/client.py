@@ -16,6 +16,7 @@ import httpx
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
 from ingestr.errors import AuthenticationError, ConfigurationError, QuotaError, SourceError
+from ingestr.flags import Flag
 from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.http.answers import error_of, is_transient, unreachable
 from ingestr.sources.salesforce.http.auth import SessionAuth
@@ -243,7 +244,7 @@ class SalesforceClient:
         if budget is not None and budget.is_used_up(made, used, limit):
             of_all = f" and the org has used {used:,} of {limit:,}" if used and limit else ""
             raise QuotaError(
-                f"--api-budget {budget} is used up: this run has made {made:,} API calls{of_all}",
+                f"{Flag.API_BUDGET} {budget} is used up: this run has made {made:,} API calls{of_all}",
                 hint="run again when fewer calls of the last 24 hours count, or allow more",
             )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ingestr.core.naming import QUERY_PREFIX
 from ingestr.errors import ConfigurationError
+from ingestr.flags import Flag
 
 AGGREGATES = frozenset({"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX"})
 
@@ -286,4 +287,4 @@ def _number(clauses: dict[str, list[str]], word: str) -> int | None:
 
 
 def _refused(what: str, hint: str | None = None) -> ConfigurationError:
-    return ConfigurationError(f"the query of --source-table cannot be read as a table: {what}", hint=hint)
+    return ConfigurationError(f"the query of {Flag.SOURCE_TABLE} cannot be read as a table: {what}", hint=hint)

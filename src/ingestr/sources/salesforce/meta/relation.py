@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ingestr.core.naming import only_one
 from ingestr.errors import ConfigurationError, UnknownNameError
+from ingestr.flags import Flag
 from ingestr.sources.salesforce.meta.catalog import Catalog
 from ingestr.sources.salesforce.meta.describe import ObjectDescribe, describe_object
 from ingestr.sources.salesforce.meta.query_text import Item, OwnQuery, parse_query
@@ -129,7 +130,7 @@ class _Columns:
             elif item.alias and not self._own.grouped:
                 raise ConfigurationError(
                     f"the query calls the field {item.text} {item.alias}, which SOQL allows in groups alone",
-                    hint=f"leave {item.alias} out, and rename the column: --columns {item.alias}::{item.text}",
+                    hint=f"leave {item.alias} out, and rename the column: {Flag.COLUMNS} {item.alias}::{item.text}",
                 )
             else:
                 field = self._field(item.text)

@@ -13,6 +13,7 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from ingestr.errors import IncompleteReadError, SourceError
+from ingestr.flags import Flag
 from ingestr.sources.salesforce.read.spool import LARGE_BODY, RawPage
 
 _DAMAGED: tuple[type[Exception], ...] = (EOFError, OSError, IsalError)  # type: ignore[assignment]
@@ -52,7 +53,7 @@ def gathered(chunks: Iterable[bytes], folder: Path | None) -> bytes | mmap.mmap:
     except OSError as error:
         raise SourceError(
             f"a page of results is too large for memory and cannot be kept in a file: {error}",
-            hint="make room there, or name another folder with --pipelines-dir",
+            hint=f"make room there, or name another folder with {Flag.PIPELINES_DIR}",
         ) from error
 
 

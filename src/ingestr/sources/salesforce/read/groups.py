@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ingestr.errors import IngestrError, JobFailedError, RequestRefusedError, SourceError
+from ingestr.flags import Flag
 
 log = logging.getLogger("ingestr.salesforce")
 
@@ -84,7 +85,8 @@ class FieldGroups:
         if len(refused) < 2:
             field = refused[0] if refused else self._shared[0]
             raise SourceError(
-                f"{error}; even when {field} is asked for alone", hint=f"leave it out: --sql-exclude-columns {field}"
+                f"{error}; even when {field} is asked for alone",
+                hint=f"leave it out: {Flag.SQL_EXCLUDE_COLUMNS} {field}",
             ) from error
         named = _duplicate(error)
         one_of_two = named and next((name for name in refused if _same_but_for_namespace(name, named)), None)
@@ -136,7 +138,7 @@ class FieldGroups:
         if "Id" not in self._shared:
             raise SourceError(
                 f"{what}, and the object has no Id to read it in parts by",
-                hint="leave fields out: --sql-exclude-columns",
+                hint=f"leave fields out: {Flag.SQL_EXCLUDE_COLUMNS}",
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingestr.errors import IncompleteReadError, RequestRefusedError
+from ingestr.flags import Flag
 from ingestr.sources.base import RejectedRow
 from ingestr.sources.salesforce.decode import decode_json, loads_as_text
 from ingestr.sources.salesforce.http.checks import Trail, address, id_in, is_id, rows_in
@@ -209,7 +210,7 @@ def _pages(client: SalesforceClient, query: RestQuery, fields: Sequence[str]) ->
             page = client.get_json(path, doing, params, headers=headers, loads=loads_as_text)
         except RequestRefusedError as error:
             if query.own is not None and not is_too_wide(error):
-                error.hint = _OWN_HINTS.get(error.code, "check the query that --source-table holds")
+                error.advise(_OWN_HINTS.get(error.code, f"check the query that {Flag.SOURCE_TABLE} holds"))
             raise
         if params is not None:
             promised, params = rows_in(page, "totalSize"), None
