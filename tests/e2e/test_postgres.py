@@ -35,7 +35,8 @@ THINGS: dict[str, tuple[str, str]] = {
         ),
         (
             "SELECT array_agg(conname ORDER BY conname), (SELECT array_agg(indexname ORDER BY indexname) FROM "
-            "pg_indexes WHERE tablename = 't'), (SELECT count(*) FROM public.t WHERE kind = 'x') > 50 "
+            "pg_indexes WHERE tablename = 't' AND NOT starts_with(indexname, '_ingestr')), "
+            "(SELECT count(*) FROM public.t WHERE kind = 'x') > 50 "
             "FROM pg_constraint WHERE conrelid = 'public.t'::regclass AND contype <> 'n'"
         ),
     ),
@@ -403,3 +404,84 @@ def test_a_small_merge_makes_few_round_trips(org: SimulatedOrg, postgres: Postgr
     noted = log.read_bytes()[before:].decode().splitlines()
     asked = [line for line in noted if re.search(r" LOG: +(statement|execute)", line)]
     assert 3 < len(asked) <= 12, "\n".join(line[:200] for line in asked)
+
+
+def key_indexes(database: PostgresDatabase, table: str = "t") -> list[tuple[str, int]]:
+    """The indexes of ours on a table, each with how often it was used."""
+    return [
+        (str(name), int(used))
+        for name, used in database.execute(
+            "SELECT i.relname, pg_stat_get_numscans(i.oid) FROM pg_class t JOIN pg_index x ON x.indrelid = t.oid "
+            f"JOIN pg_class i ON i.oid = x.indexrelid WHERE t.relname = '{table}' "
+            "AND starts_with(i.relname, '_ingestr_')"
+        )
+    ]
+
+
+def test_a_merged_table_has_an_index_by_its_key(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """It is made with the table, once, and again with the table; others that people make stay beside it."""
+    ingest(org, "account", postgres)
+    [(first, _)] = key_indexes(postgres)
+    org.clock.advance(60)
+    org.update("Account", org.table("Account").column("Id").to_pylist()[:3], {"Name": "changed"})
+    org.clock.advance(60)
+    assert ingest(org, "account", postgres).rows_updated == 3
+    assert [name for name, _ in key_indexes(postgres)] == [first]
+    result = ingest(org, "account", postgres, full_refresh=True)
+    [(second, _)] = key_indexes(postgres)
+    assert second != first
+    assert not any("index" in note for note in result.notes)
+    postgres.execute("CREATE INDEX mine ON public.t (name)")
+    ingest(org, "account", postgres, full_refresh=True)
+    assert [name for name, _ in key_indexes(postgres)] == [second]
+    assert postgres.execute("SELECT count(*) FROM pg_indexes WHERE indexname = 'mine'") == [(1,)]
+
+
+@pytest.mark.parametrize("strategy", ["replace", "append"])
+def test_tables_without_a_key_have_no_index(org: SimulatedOrg, postgres: PostgresDatabase, strategy: str) -> None:
+    """Nobody looks for a row of them."""
+    ingest(org, "account", postgres, incremental_strategy=strategy)
+    assert key_indexes(postgres) == []
+
+
+def test_a_table_of_somebody_elses_gets_no_index(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """What people made is theirs to index."""
+    postgres.execute("CREATE TABLE public.t (id text, name text)")
+    ingest(org, "account", postgres)
+    assert key_indexes(postgres) == []
+
+
+def test_an_index_follows_its_columns(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """Columns of other names, types that widen, and versions do not stand in its way."""
+    ingest(org, "account", postgres, columns="record_id::Id,changed::SystemModstamp", incremental_strategy="scd2")
+    assert len(key_indexes(postgres)) == 1
+    org.clock.advance(60)
+    org.update("Account", org.table("Account").column("Id").to_pylist()[:3], {"Name": "changed"})
+    org.clock.advance(60)
+    again = ingest(
+        org, "account", postgres, columns="record_id::Id,changed::SystemModstamp", incremental_strategy="scd2"
+    )
+    assert again.rows_updated == 3
+    [[versions]] = postgres.execute("SELECT count(*) FROM public.t GROUP BY record_id ORDER BY 1 DESC LIMIT 1")
+    assert versions == 2
+
+
+def test_a_key_that_is_too_long_for_an_index(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """The table is loaded without one: the server's bound is none of the rows'."""
+    values = [f"{place} " + "".join(map(str, range(place, place + 3_000))) for place in range(100)]
+    org.add_field("Account", "Long__c", "textarea", values=values)
+    ingest(org, "account", postgres, primary_key="Long__c")
+    assert key_indexes(postgres) == []
+
+
+def test_a_small_merge_looks_rows_up(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """The server finds the rows that change, and counts the others, by the index instead of reading the table."""
+    with SimulatedOrg(rows=20_000, seed=5) as large:
+        ingest(large, "account", postgres)
+        [(_, before)] = key_indexes(postgres)
+        large.clock.advance(60)
+        large.update("Account", large.table("Account").column("Id").to_pylist()[:10], {"Name": "changed"})
+        large.clock.advance(60)
+        assert ingest(large, "account", postgres).rows_updated == 10
+        [(_, after)] = key_indexes(postgres)
+        assert after > before + 10

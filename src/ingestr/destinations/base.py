@@ -105,7 +105,7 @@ class Target:
     Args:
         ref: where it lies.
         columns: in order.
-        indexes: name of each index that somebody made, with the statement that makes it.
+        indexes: name of each index that somebody made, with the statement that makes it; without ingestr's own.
         constraints: PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY as the engine spells them.
         referenced_by: other tables whose foreign keys point here.
         comment: what people noted about the table, or None.
@@ -154,6 +154,7 @@ class Capabilities:
         in_place_of: types that it has not, or cannot tell equal values of, each with the one that takes its place.
         longest_name: how many bytes a name of a column may have; None where there is no such bound.
         exclusive: whether one process at a time has the whole database to itself.
+        indexes_keys: whether it needs an index to find rows by their key without reading all of the table.
     """
 
     dialect: str
@@ -162,6 +163,7 @@ class Capabilities:
     in_place_of: Mapping[str, str] = field(default_factory=dict)
     longest_name: int | None = None
     exclusive: bool = False
+    indexes_keys: bool = False
 
     def refuses(self, strategy: str) -> str | None:
         """Why a strategy cannot be done; None if it can."""

@@ -26,7 +26,7 @@ from ingestr.core.stream import RecordStream
 from ingestr.destinations import postgres_catalog
 from ingestr.destinations.base import SYSTEM_SCHEMA, Capabilities, Rows, TableRef, Target
 from ingestr.destinations.postgres_errors import first_line, translated
-from ingestr.destinations.postgres_sql import LONGEST_NAME, Rendering, short
+from ingestr.destinations.postgres_sql import LONGEST_NAME, Rendering, analyze, short
 from ingestr.destinations.postgres_uri import connection_parameters
 from ingestr.errors import ConfigurationError, DestinationError
 from ingestr.flags import Flag
@@ -55,6 +55,11 @@ _SETTINGS = {
     # The server knows nothing yet of rows just staged, and would sort whole rows of both tables to join them: to hash
     # the smaller one is faster.
     "enable_mergejoin": "off",
+    # As for disks without moving heads: the server would otherwise read all of a table to find a fiftieth of its rows.
+    "random_page_cost": "1.1",
+    # Enough to know of a table just made how many rows it has and that its keys differ; more would cost more than it
+    # saves, and autovacuum sees to tables that stay.
+    "default_statistics_target": "1",
     # Rows that a policy hides would look as if they were not there: an error instead.
     "row_security": "off",
 }
@@ -82,7 +87,11 @@ class PostgresDestination:
 
     default_schema = "public"
     capabilities = Capabilities(
-        "postgres", frozenset(WriteStrategy), in_place_of={"JSON": "JSONB"}, longest_name=LONGEST_NAME
+        "postgres",
+        frozenset(WriteStrategy),
+        in_place_of={"JSON": "JSONB"},
+        longest_name=LONGEST_NAME,
+        indexes_keys=True,
     )
 
     def __init__(
@@ -254,7 +263,8 @@ class PostgresDestination:
         self.execute([exp.Drop(tables=[staging.to_table()], kind="TABLE", exists=True), create])
         self._flush()
         names = [Identifier(each.name) for each in schema]
-        copy = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        # Rows of a table that this transaction makes need not be marked as visible later, row by row.
+        copy = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY, FREEZE)").format(
             Identifier(staging.schema, short(staging.name)), SQL(", ").join(names)
         )
         log.debug("loading %s", staging)
@@ -271,6 +281,8 @@ class PostgresDestination:
                 broken = self._open.broken
                 doing = f"loading {staging}"
                 raise translated(error, doing, broken=broken, columns=stream.schema.names) from error
+            if not lasting:
+                self._waiting.append(_Text(analyze(staging.to_table())))
             if self._target is not None and self._target_exists:
                 # Others go on reading the table, and write to it when this run is done.
                 table = self._target.to_table().sql("postgres")

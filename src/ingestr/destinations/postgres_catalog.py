@@ -8,6 +8,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.destinations.base import TableRef, Target, TargetColumn
+from ingestr.destinations.postgres_sql import KEY_INDEX
 from ingestr.errors import DestinationError
 from ingestr.flags import Flag
 
@@ -92,7 +93,8 @@ SELECT n.nspname, t.relname, t.relkind::text, obj_description(t.oid, 'pg_class')
   ({_COLUMNS}),
   (SELECT json_object_agg(c.relname, pg_get_indexdef(i.indexrelid)) FROM pg_index i
    JOIN pg_class c ON c.oid = i.indexrelid
-   WHERE i.indrelid = t.oid AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)),
+   WHERE i.indrelid = t.oid AND NOT starts_with(c.relname, '{KEY_INDEX}')
+   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)),
   (SELECT json_agg(pg_get_constraintdef(k.oid)) FROM pg_constraint k
    WHERE k.conrelid = t.oid AND k.contype IN ('p', 'u', 'c', 'f', 'x')),
   (SELECT json_agg(DISTINCT k.conrelid::regclass::text) FROM pg_constraint k

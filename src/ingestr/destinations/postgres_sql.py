@@ -1,11 +1,16 @@
 """SQL expressions as PostgreSQL takes them: names that fit, and casts that give null where a value cannot be cast."""
 
 import hashlib
+import secrets
 
 from sqlglot import exp
 
+from ingestr.core.sql import identifier
+
 LONGEST_NAME = 63
 _HASHED = 8
+# The indexes that ingestr makes, by which they are known; no two have one name, also where somebody renames a table.
+KEY_INDEX = "_ingestr_key_"
 _NEVER_FAILS = (exp.DataType.Type.TEXT, exp.DataType.Type.VARCHAR, exp.DataType.Type.CHAR)
 
 
@@ -32,7 +37,7 @@ class Rendering:
         self._made.clear()
 
     def statements(self, statement: exp.Expr) -> list[str]:
-        """The statement as text, after those that it needs."""
+        """The statement as text, after those that it needs and before those that it should be followed by."""
         named = statement.copy()
         for table in named.find_all(exp.Table):
             if isinstance(table.this, exp.Identifier):
@@ -49,7 +54,27 @@ class Rendering:
             if function not in self._made:
                 self._made.add(function)
                 before.append(make)
-        return [*before, named.sql("postgres", copy=False)]
+        if isinstance(named, exp.Create) and isinstance(named.this, exp.Index):
+            return _index(named)
+        text = named.sql("postgres", copy=False)
+        made = isinstance(named, exp.Create) and named.find(exp.UnloggedProperty) and named.expression
+        return [*before, text, *([analyze(named.this)] if made else [])]
+
+
+def analyze(table: exp.Table, columns: str = "") -> str:
+    """ANALYZE of a table that this session has filled, so that the server joins with what is in it."""
+    name = table.copy()
+    name.this.set("this", short(table.name))
+    return f"ANALYZE {name.sql('postgres')}{columns}"
+
+
+def _index(create: exp.Create) -> list[str]:
+    """The statements that make an index by a key; a key with values that are too long for one gets none."""
+    index = create.this
+    index.set("this", identifier(f"{KEY_INDEX}{secrets.token_hex(_HASHED // 2)}"))
+    body = f"BEGIN {create.sql('postgres')}; EXCEPTION WHEN program_limit_exceeded THEN NULL; END"
+    keys = ", ".join(key.sql("postgres") for key in index.args["params"].args["columns"])
+    return [f"DO {exp.Literal.string(body).sql('postgres')}", analyze(index.args["table"], f" ({keys})")]
 
 
 def _function(to: exp.DataType) -> tuple[str, str | None]:

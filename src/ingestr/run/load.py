@@ -74,7 +74,10 @@ def write(execution: Execution, plan: TablePlan, checkpoint: Checkpoint | None =
     )
     plan, staged = _stage(execution, plan, request, target)
     load = replace_fields(
-        _load_of(plan, target, staged.schema), comments=there, rewrite=plan.rewrite, bounds=_bounds(plan)
+        _load_of(plan, target, staged.schema, indexes_keys=execution.destination.capabilities.indexes_keys),
+        comments=there,
+        rewrite=plan.rewrite,
+        bounds=_bounds(plan),
     )
     keys, vanishing = _look_at_staged(execution, plan, load, there)
     distinct, duplicates = _check_keys(execution, plan, load, keys)
@@ -92,7 +95,7 @@ def write(execution: Execution, plan: TablePlan, checkpoint: Checkpoint | None =
     return plan, written + Written(staged.rows, deleted=removed, duplicates=duplicates, origin=staged.origin)
 
 
-def _load_of(plan: TablePlan, target: Target | None, schema: TableSchema) -> Load:
+def _load_of(plan: TablePlan, target: Target | None, schema: TableSchema, *, indexes_keys: bool) -> Load:
     """The rows that were staged, and which of their columns play which role."""
     columns, roles = plan.columns, plan.columns.roles
     return Load(
@@ -113,7 +116,14 @@ def _load_of(plan: TablePlan, target: Target | None, schema: TableSchema) -> Loa
         moment=plan.upper,
         loaded_at=plan.loaded_at,
         predicate=plan.rules.predicate,
+        indexed=_indexed(plan, schema) if indexes_keys and plan.traits.keyed else None,
     )
+
+
+def _indexed(plan: TablePlan, schema: TableSchema) -> tuple[str, ...]:
+    """The columns by which later runs count rows, beside the key."""
+    roles = {*plan.columns.roles.values()} - {*plan.key_columns}
+    return tuple(name for name in schema.names if name in roles)
 
 
 def _bounds(plan: TablePlan) -> tuple[datetime | None, datetime | None]:

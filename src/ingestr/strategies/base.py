@@ -16,6 +16,9 @@ from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.strategies.fit import Fit, cast
 
+# How many rows have a key; no column of the user's is called so.
+_ROWS = "_ingestr_rows"
+
 
 @dataclass(frozen=True)
 class Load:
@@ -45,6 +48,8 @@ class Load:
         moment: the source's clock when the run began.
         loaded_at: the load timestamp; None where the rows bear none.
         predicate: which rows of the target a merge may change, over the target's columns; None for all.
+        indexed: columns that the index by the primary key of a table made anew holds beside it: those by which later
+            runs count its rows. None where it gets no index.
     """
 
     ref: TableRef
@@ -69,6 +74,7 @@ class Load:
     moment: datetime | None = None
     loaded_at: datetime | None = None
     predicate: exp.Expr | None = None
+    indexed: tuple[str, ...] | None = None
 
     def matching(self, target: str, staged: str) -> exp.Expr:
         """A row of the target, under an alias, is that of a staged row, and may be changed."""
@@ -190,6 +196,19 @@ def create_from(table: TableRef, rows: exp.Query, *, lasting: bool = False) -> e
     return create
 
 
+def index_on(load: Load, table: TableRef) -> Statements:
+    """CREATE INDEX on a table that becomes the target, for later runs; nothing where the load wants none.
+
+    It is not unique, as strategies that keep versions may go on with the table. Its name is left to the engine.
+    """
+    if load.indexed is None or not load.primary_key:
+        return []
+    parameters = exp.IndexParameters(
+        columns=[column(name) for name in load.primary_key], include=[identifier(name) for name in load.indexed]
+    )
+    return [exp.Create(this=exp.Index(table=table.to_table(), params=parameters), kind="INDEX")]
+
+
 def evolve(load: Load) -> Statements:
     """Give the target the columns and types that the staged rows need."""
     if load.fit is None:
@@ -269,13 +288,17 @@ def key_census(load: Load) -> exp.Query:
     """One row: staged ``rows``, rows with a null in the primary key, and distinct keys."""
     keys = [column(name) for name in load.primary_key]
     any_null = exp.or_(*(key.copy().is_(exp.null()) for key in keys))
-    distinct = exp.select(*keys).distinct().from_(load.staging.to_table())
-    nulls = exp.select(exp.Count(this=exp.Star())).from_(load.staging.to_table()).where(any_null)
-    total = exp.select(exp.Count(this=exp.Star())).from_(load.staging.to_table())
-    keyed = exp.select(exp.Count(this=exp.Star())).from_(distinct.subquery("k"))
+    grouped = exp.select(*keys, exp.Count(this=exp.Star()).as_(_ROWS)).from_(load.staging.to_table()).group_by(*keys)
+
+    def total(number: exp.Expr) -> exp.Expr:
+        return exp.cast(exp.func("COALESCE", exp.Sum(this=number), exp.convert(0)), "BIGINT")
+
+    number = exp.column(_ROWS)
     return exp.select(
-        total.subquery().as_("rows"), nulls.subquery().as_("null_keys"), keyed.subquery().as_("distinct_keys")
-    )
+        total(number).as_("rows"),
+        total(exp.Case().when(any_null, number.copy())).as_("null_keys"),
+        exp.Count(this=exp.Star()).as_("distinct_keys"),
+    ).from_(grouped.subquery("k"))
 
 
 def same_version_twice(load: Load, stamp: str) -> exp.Query:

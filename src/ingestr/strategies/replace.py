@@ -16,6 +16,7 @@ from ingestr.strategies.base import (
     create_from,
     drop,
     evolve,
+    index_on,
     insert_into,
     staged_rows,
     update_from,
@@ -42,14 +43,16 @@ def plan(load: Load) -> Statements:
     if load.fit is not None:
         # The user gives columns other types than their values come with.
         rows = create_from(load.ref, staged_rows(load), lasting=True)
-        return [drop(load.ref), rows, drop(load.staging), *comments_on(load)]
+        return [drop(load.ref), rows, *index_on(load, load.ref), drop(load.staging), *comments_on(load)]
     if load.staging.schema == load.ref.schema:
         rename = exp.AlterRename(this=exp.table_(load.ref.name, quoted=True))
-        swap: Statements = [drop(load.ref), alter(load.staging, rename)]
+        # Readers wait from the moment at which the old table goes: the index is there before.
+        swap: Statements = [*index_on(load, load.staging), drop(load.ref), alter(load.staging, rename)]
     else:
         swap = [
             drop(load.ref),
             create_from(load.ref, exp.select("*").from_(load.staging.to_table()), lasting=True),
+            *index_on(load, load.ref),
             drop(load.staging),
         ]
     return [*swap, *comments_on(load)]
