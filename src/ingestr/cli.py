@@ -15,6 +15,7 @@ from ingestr.core.clock import SystemClock
 from ingestr.core.wording import counted
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError, IngestrError
+from ingestr.looks import register
 from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
 from ingestr.options import IngestOptions, from_text
 from ingestr.progress import JsonProgress, open_progress
@@ -235,6 +236,9 @@ def _run(options: IngestOptions) -> None:
         log.warning("the load is done, but its result cannot be printed: %s", error.strerror)
     except KeyboardInterrupt:
         fail("interrupted; the load is done", None, EXIT_INTERRUPTED)
+
+
+register(app, _EXTRA, _refuse_extra)
 
 
 @app.command("example-uris", context_settings=_EXTRA)

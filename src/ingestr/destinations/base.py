@@ -190,6 +190,9 @@ class Destination(Protocol):
         This one must be open already, and stay open longer.
         """
 
+    def exists(self) -> bool:
+        """Whether there is a database; a file is made only when something is written."""
+
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
 

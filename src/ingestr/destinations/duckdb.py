@@ -259,6 +259,10 @@ class DuckDBDestination:
         except duckdb.Error as error:
             raise DestinationError(f"DuckDB failed {doing}: {_first_line(error)}") from error
 
+    def exists(self) -> bool:
+        """Whether the file is there, or the database is in memory."""
+        return self._is_made
+
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
         if catalog is None:

@@ -180,6 +180,10 @@ class PostgresDestination:
             hint = f"make it with CREATE DATABASE, or name another one in {Flag.DEST_URI}"
         return DestinationError(f"cannot connect to PostgreSQL: {text}", hint=hint)
 
+    def exists(self) -> bool:
+        """It does, as there is a connection."""
+        return True
+
     def check_catalog(self, catalog: str | None) -> None:
         """Refuse a catalog that the user names and that is another than the open database."""
         own = self._open.info.dbname

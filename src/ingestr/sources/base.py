@@ -223,6 +223,48 @@ class SourceTable:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """One value of a field that has a list of them.
+
+    Args:
+        value: as it is stored.
+        label: as people see it.
+        active: whether it can still be chosen.
+    """
+
+    value: str
+    label: str
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class SourceField:
+    """What a source knows of a field, for people.
+
+    Args:
+        name: its name on the platform.
+        type: the platform's type.
+        column: the Arrow type of its values; None of a field that is not read.
+        label: what people call it.
+        help: what people are told of it.
+        choices: the values that it may have, where it has a list of them.
+        references: the tables that its values lead to.
+        calculated: whether its values change without the row's timestamp moving.
+        note: why it is not read, if it is not.
+    """
+
+    name: str
+    type: str
+    column: str | None
+    label: str = ""
+    help: str = ""
+    choices: tuple[Choice, ...] = ()
+    references: tuple[str, ...] = ()
+    calculated: bool = False
+    note: str = ""
+
+
 class Stream(Protocol):
     """One table of a source."""
 
@@ -233,6 +275,14 @@ class Stream(Protocol):
     @property
     def source_object(self) -> str:
         """The platform's own name of the table."""
+
+    @property
+    def label(self) -> str:
+        """What people call the table."""
+
+    @property
+    def fields(self) -> Sequence[SourceField]:
+        """All fields of the table, those that are not read among them."""
 
     @property
     def schema(self) -> TableSchema:
@@ -353,6 +403,10 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """End all requests that are under way, in whichever thread: they fail, and so does every later one."""
+
+    @property
+    def version(self) -> str:
+        """Which API of the platform is spoken, for people."""
 
     @property
     def identity(self) -> str | None:

@@ -17,7 +17,16 @@ from ingestr.core.secret import Secret
 from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.errors import ConfigurationError, RequestRefusedError
-from ingestr.sources.base import Partition, PartitionedRead, ReadPlan, ReadRequest, RejectedRow, SourceTable, Usage
+from ingestr.sources.base import (
+    Partition,
+    PartitionedRead,
+    ReadPlan,
+    ReadRequest,
+    RejectedRow,
+    SourceField,
+    SourceTable,
+    Usage,
+)
 from ingestr.sources.salesforce.http.client import SalesforceClient
 from ingestr.sources.salesforce.logins.config import parse_config
 from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
@@ -121,6 +130,11 @@ class SalesforceSource:
         self._client.stop()
 
     @property
+    def version(self) -> str:
+        """The version of the API that is used."""
+        return f"version {self._client.version}"
+
+    @property
     def identity(self) -> str | None:
         """The org's id, where the login or the org itself tells it."""
         return self._client.org_id()
@@ -195,6 +209,30 @@ class SalesforceStream:
         self.primary_key = ("Id",) if relation.has("Id") else ()
         self._jobs: dict[str, QueryJob] = {}
         self.notes = _notes(relation)
+
+    @property
+    def label(self) -> str:
+        """What people call the object."""
+        return self._describe.label
+
+    @property
+    def fields(self) -> list[SourceField]:
+        """All fields of the object, or what a query selects."""
+        shown = self._relation.fields if self._relation.own is not None else self._describe.fields
+        return [
+            SourceField(
+                each.name,
+                each.type,
+                str(each.arrow_type) if each.readable else None,
+                each.label,
+                each.help,
+                each.choices,
+                each.references,
+                each.calculated,
+                "" if each.readable else each.note or "its parts are columns",
+            )
+            for each in shown
+        ]
 
     def check_cursor(self, name: str) -> str:
         """The field for a key the user named; ``last_timestamp`` is the best timestamp that the object has."""

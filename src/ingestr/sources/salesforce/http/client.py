@@ -75,8 +75,8 @@ class SalesforceClient:
         self._asked_for_org = False
         self._version: str | None = None
         self._calls = self._shared = _Calls()
-        # Objects whose size has been asked for, in small letters.
-        self.sizes: dict[str, int] = {}
+        # About how many rows objects have, by their names in small letters, once all of them have been asked for.
+        self.sizes: dict[str, int] | None = None
 
     @property
     def session(self) -> Session:

@@ -102,18 +102,20 @@ class Catalog:
         return True
 
     def measure(self) -> None:
-        """Ask for the sizes of all objects at once, so that nobody asks for one of them."""
+        """Ask for the sizes of all objects at once, so that nobody asks for one of them; once is enough."""
+        if self._client.sizes is not None:
+            return
         try:
             body = self._client.get_json(self._client.path("limits/recordCount"), "asking for the sizes of all objects")
         except (RequestRefusedError, AccessError) as error:
             log.debug("%s", error)
             return
         sizes = {text_in(item, "name").lower(): rows_in(item, "count") for item in body.answers("sObjects")}
-        self._client.sizes.update({name: rows for name, rows in sizes.items() if rows is not None})
+        self._client.sizes = {name: rows for name, rows in sizes.items() if rows is not None}
 
     def size(self, api_name: str) -> int | None:
         """About how many rows an object has, once they were measured; None where Salesforce keeps no count."""
-        return self._client.sizes.get(api_name.lower())
+        return (self._client.sizes or {}).get(api_name.lower())
 
 
 def _listed(item: Answer) -> ListedObject:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
+from ingestr.sources.base import Choice
 from ingestr.sources.salesforce.http.checks import name_in, text_in
 from ingestr.sources.salesforce.http.shapes import Answer, unexpected
 from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
@@ -18,11 +19,19 @@ _NOT_SEEN = "Setup > Object Manager lists the API names; the logged-in user may 
 
 @dataclass(frozen=True)
 class ObjectDescribe:
-    """An object's own spelling of its name, its fields in Salesforce's order, and whether deletions are logged."""
+    """An object.
+
+    Args:
+        name: its own spelling of its name.
+        fields: in Salesforce's order.
+        replicateable: whether deletions are logged.
+        label: what people call it.
+    """
 
     name: str
     fields: tuple[Field, ...]
     replicateable: bool = False
+    label: str = ""
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:
@@ -123,7 +132,7 @@ def parse_describe(body: Answer) -> ObjectDescribe:
             raise unexpected(body.doing, f"it tells of two fields named {field.name}")
     if not fields:
         raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
-    return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")))
+    return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")), text_in(body, "label", ""))
 
 
 def _field(item: Answer) -> Field:
@@ -138,6 +147,9 @@ def _field(item: Answer) -> Field:
         compound=text_in(item, "compoundFieldName", ""),
         relationship=text_in(item, "relationshipName", ""),
         references=_names(item.get("referenceTo")),
+        label=text_in(item, "label", ""),
+        help=text_in(item, "inlineHelpText", ""),
+        choices=_choices(item),
         precision=_digits(item.get("precision")),
         scale=_digits(item.get("scale")),
     )
@@ -145,6 +157,15 @@ def _field(item: Answer) -> Field:
 
 def _names(told: object) -> tuple[str, ...]:
     return tuple(name for name in told if isinstance(name, str)) if isinstance(told, list) else ()
+
+
+def _choices(item: Answer) -> tuple[Choice, ...]:
+    if not item.get("picklistValues"):
+        return ()
+    return tuple(
+        Choice(text_in(each, "value", ""), text_in(each, "label", ""), active=each.flag("active"))
+        for each in item.answers("picklistValues")
+    )
 
 
 def _digits(told: object) -> int:

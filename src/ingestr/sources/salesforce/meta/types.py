@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ingestr.core.schema import MOST_DIGITS, TIMESTAMP
+from ingestr.sources.base import Choice
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -63,6 +64,9 @@ class Field:
         compound: the field of several values that it is a part of, or empty.
         relationship: the name under which a path goes on to the parent; empty where there is none.
         references: the objects that the parent may be of.
+        label: what people call it.
+        help: what people are told of it.
+        choices: the values of a picklist.
     """
 
     name: str
@@ -75,6 +79,9 @@ class Field:
     compound: str = ""
     relationship: str = ""
     references: tuple[str, ...] = ()
+    label: str = ""
+    help: str = ""
+    choices: tuple[Choice, ...] = ()
     precision: int = 0
     scale: int = 0
 

@@ -67,8 +67,8 @@ def bulk_calls(rows: int | None, page_size: int) -> int | None:
 
 def record_count(client: SalesforceClient, object_name: str) -> int | None:
     """Salesforce's cached, approximate number of rows; None where it keeps or tells none."""
-    if (known := client.sizes.get(object_name.lower())) is not None:
-        return known
+    if client.sizes is not None:
+        return client.sizes.get(object_name.lower())
     try:
         body = client.get_json(
             client.path("limits/recordCount"), f"asking for the size of {object_name}", {"sObjects": object_name}
