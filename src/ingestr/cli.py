@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from typer.core import TyperCommand
 
 from ingestr import __version__
 from ingestr.core.clock import SystemClock
+from ingestr.core.secret import Secret
 from ingestr.core.wording import counted
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError, IngestrError
@@ -29,7 +31,8 @@ from ingestr.render import (
     session_event,
     session_text,
 )
-from ingestr.table_list import SessionOptions, make_ingest_options
+from ingestr.sync_file import USUAL_NAME, SyncFile, write_sync_file
+from ingestr.table_list import SessionOptions, make_ingest_options, split_tables
 from ingestr.terminal import (
     EXIT_INTERRUPTED,
     EXIT_UNWRITTEN,
@@ -239,6 +242,56 @@ def _run(options: IngestOptions) -> None:
 
 
 register(app, _EXTRA, _refuse_extra)
+
+
+@app.command("sync", context_settings=_EXTRA)
+def sync(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(metavar="FILE", help="The file that says what is copied.")] = USUAL_NAME,
+    init: Annotated[bool, typer.Option("--init", help="Write such a file instead.")] = False,
+    source_table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="With --init: names and patterns; all unless told."),
+    ] = None,
+    dest_table: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="With --init: where tables go, such as raw.{table}.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    progress: Annotated[str | None, typer.Option(metavar="MODE", help="interactive, log or json.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Log what is sent and why.")] = False,
+) -> None:
+    """Copy what a file says: both ends, many tables, and options for each."""
+    _refuse_extra(context)
+    set_up_logging(debug=debug)
+
+    def work() -> int:
+        if init:
+            return _write_config(Path(config), split_tables(source_table) or ("*",), dest_table)
+        if source_table or dest_table:
+            raise ConfigurationError(
+                "--source-table and --dest-table belong to --init", hint="the file names the tables"
+            )
+        changed: dict[str, Any] = {"dry_run": dry_run, "debug": debug, **({"progress": progress} if progress else {})}
+        return _run_tables(SyncFile(Path(config), os.environ).options(**changed))
+
+    if code := guarded(work, debug=debug):
+        raise typer.Exit(code)
+
+
+def _write_config(path: Path, wanted: tuple[str, ...], dest_table: str | None) -> int:
+    """Write a file for the tables that names and patterns mean."""
+    from ingestr.run import survey  # noqa: PLC0415
+
+    uri = read_environment(os.environ, ()).values.get("source_uri")
+    if uri is None:
+        raise ConfigurationError("SOURCE_URI is not set", hint="the org is asked which tables it has")
+    interruptible()
+    found = survey.discover(Secret(uri), wanted, (), SystemClock())
+    tables = [each.table for each in found if each.strategy]
+    left_out = {each.table: each.reason for each in found if not each.strategy}
+    write_sync_file(path, tables, {"dest_table": dest_table}, left_out)
+    print_out(f"{path}: {counted(len(tables), 'table')}; ingestr sync copies them, ingestr sync --dry-run says how")
+    return 0
 
 
 @app.command("example-uris", context_settings=_EXTRA)

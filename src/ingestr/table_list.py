@@ -1,7 +1,7 @@
 """What a user may ask of a session of many tables: which of them, where to, and how many at once."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingestr.core.naming import is_query, snake_case
@@ -59,6 +59,8 @@ class SessionOptions:
         in_flight: so many tables at once.
         common: the options of every table, checked; its tables are not meant.
         given: what these were made of.
+        overrides: options of their own, by the name or pattern that means the tables.
+        queries: what queries are called, by their texts.
     """
 
     tables: tuple[str, ...]
@@ -66,11 +68,20 @@ class SessionOptions:
     in_flight: int
     common: IngestOptions
     given: Mapping[str, Any]
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    queries: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, source_table: str, name: str) -> IngestOptions:
-        """The options of one table; ``name`` takes the place of ``{table}``."""
-        given = {**self.given, "source_table": source_table, "dest_table": self.dest_table.replace(PLACEHOLDER, name)}
-        return make_options(IngestOptions, **given)
+    def of(self, source_table: str, name: str, asked: str) -> IngestOptions:
+        """The options of one table.
+
+        Args:
+            source_table: what the source is asked for.
+            name: what takes the place of ``{table}``.
+            asked: the name or pattern that means it.
+        """
+        given = {**self.given, **self.overrides.get(asked, {}), "source_table": source_table}
+        place = str(given.get("dest_table") or PLACEHOLDER)
+        return make_options(IngestOptions, **{**given, "dest_table": place.replace(PLACEHOLDER, name)})
 
     @property
     def dest_table(self) -> str:

@@ -48,7 +48,10 @@ def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path, 
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("API calls: ") == script.count("ingestr ingest")
+    copied = script.count("ingestr ingest") + len(
+        re.findall(r"^ingestr sync(?!.*--(?:init|dry-run))", script, re.MULTILINE)
+    )
+    assert done.stdout.count("API calls: ") == copied
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)

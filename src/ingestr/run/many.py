@@ -63,7 +63,7 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
             found = session.each(chosen, partial(_copied, clock))
         finally:
             session.tidy()
-        results = [_result(table, each) for table, each in found]
+        results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
         others = [TableResult(each.source_table, Outcome.LEFT_OUT, reason=each.reason) for each in left_out]
         notes = (*options.common.notes, *session.source.notes)
         return SessionResult((*results, *others), session.source.usage, clock.monotonic() - began, notes)
@@ -76,7 +76,7 @@ def plan_tables(
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
         plans = session.each(chosen, partial(_planned, clock))
-        return [(table.source_table, found) for table, found in plans if found is not None], left_out
+        return [(session.label(table), found) for table, found in plans if found is not None], left_out
 
 
 _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
@@ -138,8 +138,16 @@ class _Session:
                 )
         return chosen, left_out
 
+    def label(self, table: ChosenTable) -> str:
+        """What people call a table: a query has a name of the user's."""
+        return self._options.queries.get(table.source_table, table.source_table)
+
+    def _options_of(self, table: ChosenTable) -> IngestOptions:
+        name = self._options.queries.get(table.source_table, table.name)
+        return self._options.of(table.source_table, name, table.asked)
+
     def _target(self, table: ChosenTable) -> TableRef:
-        options = self._options.of(table.source_table, table.name)
+        options = self._options_of(table)
         named = parse_table(options.dest_table or table.name, self._destination.default_schema)
         self._destination.check_catalog(named.catalog)
         return named.ref
@@ -183,7 +191,7 @@ class _Session:
                     for future in [each for each in waiting if each.done()]:
                         table = waiting.pop(future)
                         found[table] = outcome = _outcome_of(future)
-                        self._progress.done(table.source_table, _failure(table, outcome))
+                        self._progress.done(self.label(table), _failure(table, outcome))
                         if isinstance(outcome, QuotaError):
                             # What is left of the allowance is for others: no further table is begun.
                             _cancel(waiting)
@@ -211,8 +219,8 @@ class _Session:
             pool.shutdown()
 
     def _one(self, table: ChosenTable, work: "_Work[T]") -> T:
-        options = replace(self._options.of(table.source_table, table.name), notes=())
-        with closing(self._destination.beside()) as destination, self._progress.table(table.source_table) as progress:
+        options = replace(self._options_of(table), notes=())
+        with closing(self._destination.beside()) as destination, self._progress.table(self.label(table)) as progress:
             destination.connect()
             return work(self.source, destination, options, progress)
 

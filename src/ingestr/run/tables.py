@@ -21,12 +21,14 @@ class ChosenTable:
         name: what stands in the place of ``{table}``.
         rows: about how many rows it has, if that is known.
         by_pattern: whether a pattern chose it, so that it may be left out where it cannot be read.
+        asked: the name or pattern by which it was asked for.
     """
 
     source_table: str
     name: str
     rows: int | None = None
     by_pattern: bool = False
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,11 @@ def choose_tables(
     chosen: dict[str, ChosenTable] = {}
     # Two names of one object are one table: the one that was written out goes before the one that a pattern means.
     for table in source.prepare(list(dict.fromkeys([*named, *readable]))):
-        by_pattern = table.table not in named
-        chosen.setdefault(table.source_object, ChosenTable(table.table, table.name, table.rows, by_pattern))
+        names = _names(table)
+        asked = table.table if table.table in named else next(each for each in patterns if _means(each, names))
+        chosen.setdefault(
+            table.source_object, ChosenTable(table.table, table.name, table.rows, asked != table.table, asked)
+        )
     left_out = {table.table: LeftOutTable(table.table, table.reason) for table in found if table.reason}
     return list(chosen.values()), list(left_out.values())
 
