@@ -386,5 +386,5 @@ def test_a_killed_run_is_followed_by_a_good_one(org: SimulatedOrg, database: Pat
     done = command(*arguments(org, database, "lead"), cwd=database.parent)
     assert done.returncode == 0, done.stderr
     assert_same(loaded(database), expected(org, "Lead", deleted=False))
-    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
     assert [file.name for file in database.parent.iterdir()] == ["sf.db"]

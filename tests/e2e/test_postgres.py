@@ -136,7 +136,7 @@ def test_a_table_without_things_is_swapped(org: SimulatedOrg, postgres: Postgres
     postgres.execute("CREATE VIEW public.v AS SELECT id FROM public.t")
     ingest(org, "lead", postgres)
     assert postgres.execute(ask) == second
-    assert table_names(postgres) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(postgres) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
     # What becomes the target survives a crash of the server.
     assert postgres.execute("SELECT count(*) FROM pg_class WHERE relpersistence = 'u'") == [(0,)]
 

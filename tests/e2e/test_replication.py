@@ -50,7 +50,7 @@ def test_rows_that_vanish_without_a_trace_are_marked(org: SimulatedOrg, database
     assert set(gone) <= set(loaded(database).column("id").to_pylist())
     swept = [r for r in org.requests if "SELECT Id FROM" in r.query.replace("+", " ").replace("%20", " ")]
     assert bool(swept) == (not bin_log)
-    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
 
 
 def test_hard_removes_deleted_rows(org: SimulatedOrg, database: Path) -> None:

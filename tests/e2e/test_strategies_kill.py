@@ -42,7 +42,7 @@ def test_a_strategy_killed_at_every_instant(killer: Killer, tmp_path: Path, engi
             assert rows(copy) == wanted or (killed and rows(copy) == before)
             ingest(org, "account", copy, **options)
             assert rows(copy) == wanted
-            assert table_names(copy) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+            assert table_names(copy) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
             if not killed:
                 break
         else:

@@ -58,6 +58,10 @@ class Ledger:
             )
         return [table.parse(row) for row in self._rows.get(table.name, [])]
 
+    def has(self, table: SystemTable) -> bool:
+        """Whether the table was there when the run began, as ingestr makes it."""
+        return self._there[table.name] is not None and self.is_sound(table)
+
     def is_sound(self, table: SystemTable) -> bool:
         """Whether the table is as ingestr makes it, or not made yet."""
         there = self._there[table.name]

@@ -129,6 +129,11 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
+def moment_literal(moment: datetime) -> exp.Expr:
+    """A moment as SQL."""
+    return _literal(moment, TIMESTAMP)
+
+
 def _literal(value: object, type_: pa.DataType) -> exp.Expr:
     if isinstance(value, exp.Expr):
         return value

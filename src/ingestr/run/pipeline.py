@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 from sqlglot import exp
@@ -21,6 +21,7 @@ from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import stamp_and_rename, target_schema
 from ingestr.destinations.base import Destination, Role, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
+from ingestr.ledger import loads
 from ingestr.ledger import state as system
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, bare_table
@@ -75,14 +76,34 @@ def copy_table(
 
     session = _look_up(source, destination, options, clock, progress, writes=True)
     try:
-        return _carry_out(session, make_plan(session, options), elapsed)
-    except RequestRefusedError as error:
-        if error.code != "INVALID_FIELD":
-            raise
-        # A field went away between describe and query; what is left can be read.
-        session.note(f"{error}: describing {session.stream.source_object} again")
-        again = session.anew(options.source_table)
-        return _carry_out(again, make_plan(again, options), elapsed)
+        try:
+            return _carry_out(session, make_plan(session, options), elapsed)
+        except RequestRefusedError as error:
+            if error.code != "INVALID_FIELD":
+                raise
+            # A field went away between describe and query; what is left can be read.
+            session.note(f"{error}: describing {session.stream.source_object} again")
+            session = session.anew(options.source_table)
+            return _carry_out(session, make_plan(session, options), elapsed)
+    except IngestrError as error:
+        _note_failure(session, error, elapsed)
+        raise
+
+
+def _note_failure(session: Session, error: IngestrError, elapsed: Callable[[], float]) -> None:
+    """Keep that a load failed and why, where that can be done."""
+    try:
+        session.destination.rollback()
+        if kept := loads.failed(session.ledger, _run_of(session, elapsed), error):
+            session.destination.execute(kept)
+            session.destination.commit()
+    except IngestrError as failure:
+        log.debug("%s", failure)
+
+
+def _run_of(session: Session, elapsed: Callable[[], float]) -> loads.Run:
+    ended = session.began + timedelta(seconds=elapsed())
+    return loads.Run(session.run_id, session.stream.source_object, session.began, ended)
 
 
 def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process: bool) -> Preview:
@@ -199,30 +220,31 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         tally = _tally(execution, done, resumed, in_source)
         written += tally.healed
         touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
-        if kept := [*_remember(execution, plan, touched=touched), *resumption.commit()]:
-            destination.execute(kept)
+        result = IngestResult(
+            source_object=plan.source_object,
+            dest_table=str(plan.target.ref),
+            strategy=plan.outcome,
+            read_by=written.origin,
+            rows_read=written.read,
+            rows_inserted=written.inserted,
+            rows_updated=written.updated,
+            rows_unchanged=written.unchanged,
+            rows_deleted=written.deleted + tally.deleted,
+            rows_quarantined=execution.quarantine.count(),
+            rows_in_source=tally.in_source,
+            rows_in_destination=tally.in_destination,
+            duplicates=written.duplicates,
+            resumed=resumed is not None,
+            window=plan.window,
+            usage=stream.usage,
+            seconds=elapsed(),
+            notes=(),
+        )
+        kept = [*_remember(execution, plan, touched=touched), *resumption.commit()]
+        destination.execute([*kept, *loads.done(session.ledger, _run_of(session, elapsed), result)])
         destination.commit(plan.target.ref)
     resumption.finish()
-    return IngestResult(
-        source_object=plan.source_object,
-        dest_table=str(plan.target.ref),
-        strategy=plan.outcome,
-        read_by=written.origin,
-        rows_read=written.read,
-        rows_inserted=written.inserted,
-        rows_updated=written.updated,
-        rows_unchanged=written.unchanged,
-        rows_deleted=written.deleted + tally.deleted,
-        rows_quarantined=execution.quarantine.count(),
-        rows_in_source=tally.in_source,
-        rows_in_destination=tally.in_destination,
-        duplicates=written.duplicates,
-        resumed=resumed is not None,
-        window=plan.window,
-        usage=stream.usage,
-        seconds=elapsed(),
-        notes=tuple(session.notes),
-    )
+    return replace(result, usage=stream.usage, seconds=elapsed(), notes=tuple(session.notes))
 
 
 def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ingestr.destinations.base import Destination, TableRef
 from ingestr.ledger.ledger import Ledger
+from ingestr.ledger.loads import LOADS
 from ingestr.ledger.mask_key import MASK_KEY
 from ingestr.ledger.quarantine import TABLE as QUARANTINE
 from ingestr.ledger.reads import READS
@@ -48,7 +49,7 @@ class Session:
         return replace(self, stream=stream, ledger=look(self.destination, self.ledger.ref))
 
 
-SYSTEM_TABLES = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY)
+SYSTEM_TABLES = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY, LOADS)
 
 
 def look(destination: Destination, target: TableRef) -> Ledger:

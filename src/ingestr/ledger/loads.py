@@ -1,0 +1,133 @@
+"""What each load did, kept beside the tables: when, how, how many rows on both sides, what it cost, how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from ingestr.core.schema import TIMESTAMP
+from ingestr.core.sql import Statements, column
+from ingestr.destinations.base import Destination, TableRef
+from ingestr.errors import DestinationError
+from ingestr.ledger.ledger import Ledger
+from ingestr.ledger.table import SystemTable, about, moment_literal
+from ingestr.result import IngestResult
+
+_TEXT, _NUMBER = pa.string(), pa.int64()
+LOADS = SystemTable(
+    "loads",
+    {
+        "run_id": _TEXT,
+        "source_object": _TEXT,
+        "outcome": _TEXT,
+        "error": _TEXT,
+        "strategy": _TEXT,
+        "read_by": _TEXT,
+        "window_start": TIMESTAMP,
+        "window_end": TIMESTAMP,
+        "rows_read": _NUMBER,
+        "rows_inserted": _NUMBER,
+        "rows_updated": _NUMBER,
+        "rows_unchanged": _NUMBER,
+        "rows_deleted": _NUMBER,
+        "rows_quarantined": _NUMBER,
+        "rows_in_source": _NUMBER,
+        "rows_in_destination": _NUMBER,
+        "api_calls": _NUMBER,
+        "seconds": pa.float64(),
+        "started_at": TIMESTAMP,
+        "ended_at": TIMESTAMP,
+    },
+    most=1,
+)
+DONE, FAILED = "done", "failed"
+# So long loads are remembered.
+_KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run a load was of.
+
+    Args:
+        run_id: tells it from others.
+        source_object: the platform's name of the table.
+        began: our clock when it began.
+        ended: our clock when it ended.
+    """
+
+    run_id: str
+    source_object: str
+    began: datetime
+    ended: datetime
+
+
+def done(ledger: Ledger, run: Run, result: IngestResult) -> Statements:
+    """Statements for the load's own transaction."""
+    row = {
+        "outcome": DONE,
+        "strategy": str(result.strategy),
+        "read_by": result.read_by,
+        "window_start": result.window.start if result.window else None,
+        "window_end": result.window.end if result.window else None,
+        **{name: getattr(result, name) for name in LOADS.columns if name.startswith("rows_")},
+        "api_calls": result.usage.calls,
+        "seconds": round(result.seconds, 3),
+    }
+    return _insert(ledger, run, row)
+
+
+def failed(ledger: Ledger, run: Run, error: Exception) -> Statements:
+    """Statements for a transaction of their own, after the load was rolled back; none where no load was noted yet.
+
+    A first run that fails leaves nothing behind, not even a note.
+    """
+    return _insert(ledger, run, {"outcome": FAILED, "error": str(error)}) if ledger.has(LOADS) else []
+
+
+def _insert(ledger: Ledger, run: Run, known: Mapping[str, object]) -> Statements:
+    row = {
+        **dict.fromkeys(LOADS.columns),
+        **known,
+        "run_id": run.run_id,
+        "source_object": run.source_object,
+        "started_at": run.began,
+        "ended_at": run.ended,
+    }
+    old = ledger.delete(LOADS, column("ended_at") < moment_literal(run.ended - _KEPT))
+    return [*ledger.ensure(LOADS), old, *ledger.insert(LOADS, [row])]
+
+
+def read_loads(destination: Destination, table: TableRef | None, most: int) -> list[dict[str, Any]]:
+    """The latest loads, newest first, with the table that each was about.
+
+    Args:
+        destination: where they are kept.
+        table: only those of one table; None for all.
+        most: so many of them.
+
+    Raises:
+        DestinationError: the table is not one that ingestr made.
+    """
+    [there] = destination.describe(LOADS.ref)
+    if there is None:
+        return []
+    if wrong := LOADS.faults(there):
+        raise DestinationError(
+            f"{LOADS.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
+            hint="rename the table, and the next run makes it anew",
+        )
+    asked = [
+        exp.cast(column(name), "TEXT").as_(name, quoted=True) if type_ == TIMESTAMP else column(name)
+        for name, type_ in LOADS.columns.items()
+    ]
+    names = [column("table_schema"), column("table_name")]
+    query = exp.select(*names, *asked).from_(LOADS.ref.to_table())
+    if table is not None:
+        query = query.where(about(table))
+    query = query.order_by(exp.Ordered(this=column("ended_at"), desc=True)).limit(most)
+    [rows] = destination.query(query)
+    return [{"table": f"{row['table_schema']}.{row['table_name']}", **LOADS.parse(row)} for row in rows]
