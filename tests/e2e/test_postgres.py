@@ -485,3 +485,15 @@ def test_a_small_merge_looks_rows_up(org: SimulatedOrg, postgres: PostgresDataba
         assert ingest(large, "account", postgres).rows_updated == 10
         [(_, after)] = key_indexes(postgres)
         assert after > before + 10
+
+
+def test_a_table_that_changed_much_is_vacuumed(org: SimulatedOrg, postgres: PostgresDatabase) -> None:
+    """When many rows are outdated the index would look at their pages: after the commit they are cleared away."""
+    with SimulatedOrg(rows=4_000, seed=5) as large:
+        ingest(large, "account", postgres)
+        large.clock.advance(60)
+        large.update("Account", large.table("Account").column("Id").to_pylist()[:1_500], {"Name": "changed"})
+        large.clock.advance(60)
+        assert ingest(large, "account", postgres).rows_updated == 1_500
+        [[vacuumed]] = postgres.execute("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 't'")
+        assert vacuumed == 1

@@ -25,6 +25,7 @@ from ingestr.core.strategy import WriteStrategy
 from ingestr.core.stream import RecordStream
 from ingestr.destinations import postgres_catalog
 from ingestr.destinations.base import SYSTEM_SCHEMA, Capabilities, Rows, TableRef, Target
+from ingestr.destinations.postgres_catalog import Upkeep
 from ingestr.destinations.postgres_errors import first_line, translated
 from ingestr.destinations.postgres_sql import LONGEST_NAME, Rendering, analyze, short
 from ingestr.destinations.postgres_uri import connection_parameters
@@ -73,10 +74,11 @@ _LEDGER = "ingestr"
 
 @dataclass(frozen=True)
 class _Text:
-    """A statement that waits, and whether somebody wants its rows."""
+    """A statement that waits, whether somebody wants its rows, and whether it outdates rows of the target."""
 
     text: str
     is_query: bool = False
+    outdates: bool = False
 
 
 _BEGIN = _Text("BEGIN")
@@ -110,6 +112,8 @@ class PostgresDestination:
         self._target: TableRef | None = None
         self._target_exists = False
         self._changes_ledger = False
+        self._upkeep: Upkeep | None = None
+        self._outdated = 0
         self._rendering = Rendering()
 
     def beside(self) -> "PostgresDestination":
@@ -248,6 +252,7 @@ class PostgresDestination:
         found = postgres_catalog.described(asked, refs)
         if self._target in refs:
             self._target_exists = self._target in found
+            self._upkeep = postgres_catalog.upkeep_of(asked, self._target)
         return [found.get(ref) for ref in refs]
 
     def query(self, *queries: exp.Query) -> list[Rows]:
@@ -308,6 +313,9 @@ class PostgresDestination:
                 self._waiting.append(_Text(text))
             if isinstance(statement, exp.Query):
                 self._waiting[-1] = replace(self._waiting[-1], is_query=True)
+            if isinstance(statement, exp.Delete | exp.Update | exp.Merge):
+                is_target = self._target is not None and statement.this.name == self._target.name
+                self._waiting[-1] = replace(self._waiting[-1], outdates=is_target)
         return self._run([], "writing") if any(each.is_query for each in self._waiting) else []
 
     def _has_schema(self, create: exp.Create) -> bool:
@@ -338,6 +346,8 @@ class PostgresDestination:
                     cursor.nextset()
                 if each.is_query:
                     found.append(cursor.fetchall())
+                elif each.outdates:
+                    self._outdated += cursor.rowcount
         return found
 
     @contextmanager
@@ -356,10 +366,23 @@ class PostgresDestination:
         self._run([], "committing")
         self._in_transaction = self._changes_ledger = False
         log.debug("committed")
+        if written is not None and self._upkeep is not None and self._upkeep.is_due(self._outdated):
+            self._vacuum(written)
+        self._outdated = 0
+
+    def _vacuum(self, table: TableRef) -> None:
+        """Let the index tell by itself which rows there are, without the pages that have changed."""
+        name = Identifier(table.schema, table.name)
+        try:
+            self._open.execute(SQL("VACUUM (SKIP_LOCKED, TRUNCATE FALSE, PROCESS_TOAST FALSE) {}").format(name))
+        except psycopg.Error as error:
+            # The rows are there, and the server does the same by itself some time.
+            log.debug("%s", first_line(error))
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
         self._rendering.forget()
+        self._outdated = 0
         if not self._in_transaction:
             return
         self._in_transaction = self._changes_ledger = False
