@@ -1,10 +1,11 @@
-"""Commands that look and change nothing: ``discover``, ``describe`` and ``check``. Parses, asks, and renders."""
+"""Commands that look and change nothing: ``discover``, ``describe``, ``check``, ``runs``. Parses, asks, and renders."""
 
 import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 _LISTS = ("source_table", "exclude_table")
 _SHOWN_CHOICES = 6
+_MOST_RUNS = 50
 
 
 def register(app: typer.Typer, settings: dict[str, Any], refuse_extra: Callable[[typer.Context], None]) -> None:
@@ -39,6 +41,7 @@ def register(app: typer.Typer, settings: dict[str, Any], refuse_extra: Callable[
         ("discover", ("source_uri", "source_table", "exclude_table", "debug"), ("text", "json"), _discover),
         ("describe", ("source_uri", "source_table", "exclude_table", "debug"), ("text", "json", "mermaid"), _describe),
         ("check", ("source_uri", "dest_uri", "dest_table", "debug"), ("text", "json"), _check),
+        ("runs", ("dest_uri", "dest_table", "debug"), ("text", "json"), _runs),
     ):
         app.command(name, context_settings=settings)(_command(options, formats, work, refuse_extra))
 
@@ -216,6 +219,35 @@ def _findings_text(found: "Sequence[Finding]") -> str:
         if each.error is not None and each.error.hint:
             lines.append(f"{'':<8}{'hint':<14}{each.error.hint}")
     return "\n".join(lines)
+
+
+def _runs(settled: dict[str, Any], shape: str) -> int:
+    """List the latest loads into a database: when, which table, rows of both sides, calls, seconds, how they ended."""
+    from ingestr.run import survey  # noqa: PLC0415
+
+    if "dest_uri" not in settled:
+        raise ConfigurationError(f"{Flag.DEST_URI} is missing", hint="or set DESTINATION_URI")
+    found = survey.loads(settled["dest_uri"], settled.get("dest_table"), _MOST_RUNS)
+    if shape == "json":
+        for each in found:
+            print_out(json.dumps({name: _plain(value) for name, value in each.items()}))
+        return 0
+    rows = [("ended", "table", "outcome", "read", "ins.", "upd.", "del.", "here", "live there", "calls", "seconds")]
+    numbers = ("rows_read", "rows_inserted", "rows_updated", "rows_deleted", "rows_in_destination", "rows_in_source")
+    for each in found:
+        counts = ["" if each[name] is None else f"{each[name]:,}" for name in (*numbers, "api_calls")]
+        ended = f"{each['ended_at']:%Y-%m-%d %H:%M:%S}" if each["ended_at"] else ""
+        seconds = "" if each["seconds"] is None else f"{each['seconds']:.1f}"
+        rows.append((ended, each["table"], each["outcome"] or "", *counts, seconds))
+    lines = _aligned(rows, right=range(3, 11))
+    for place, each in enumerate(found, 1):
+        lines[place] += f"  {each['error']}" if each["error"] else ""
+    print_out("\n".join(lines) if found else "no load is remembered here")
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from databases import PostgresDatabase
+from ingestr.errors import IngestrError
 from ingestr.simulator import Fault, SimulatedOrg
 from support import JSON_HEADERS, Database, ingest, source_uri, table_names, uri_of
 
@@ -100,6 +101,34 @@ def test_a_role_that_may_not_write(org: SimulatedOrg, postgres: PostgresDatabase
     done = command(org, "check", "--dest-uri", postgres.server.uri(postgres.name, "looker"))
     assert done.returncode == 5
     assert "failed  destination" in done.stdout
+
+
+def test_what_was_loaded(org: SimulatedOrg, either: Database) -> None:
+    """Each load is remembered with the rows of both sides, a failed one with its error unless it is the first."""
+    assert command(org, "runs", "--dest-uri", uri_of(either)).stdout == "no load is remembered here\n"
+    with pytest.raises(IngestrError):
+        ingest(org, "account", either, sql_exclude_columns="nix")
+    assert table_names(either) == []
+    first = ingest(org, "account", either)
+    org.clock.advance(60)
+    with pytest.raises(IngestrError):
+        ingest(org, "account", either, sql_exclude_columns="nix")
+    ingest(org, "user_role", either, dest_table="public.roles")
+    told = command(org, "runs", "--dest-uri", uri_of(either), "--format", "json")
+    found = [json.loads(line) for line in told.stdout.splitlines()]
+    assert sorted((each["table"], each["outcome"]) for each in found) == [
+        ("public.roles", "done"),
+        ("public.t", "done"),
+        ("public.t", "failed"),
+    ]
+    [loaded] = [each for each in found if each["table"] == "public.t" and each["outcome"] == "done"]
+    assert loaded["rows_read"] == first.rows_read
+    assert loaded["rows_in_source"] == loaded["rows_in_destination"] == first.rows_in_source
+    assert loaded["api_calls"] > 0
+    shown = command(org, "runs", "--dest-uri", uri_of(either), "--dest-table", "public.t").stdout.splitlines()
+    assert len(shown) == 3
+    [failed] = [line for line in shown if "failed" in line]
+    assert "unknown column to exclude 'nix'" in failed
 
 
 @pytest.mark.parametrize(

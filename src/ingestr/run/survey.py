@@ -6,6 +6,7 @@ Knows no platform and no engine; writes nothing.
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlglot import exp
 
@@ -13,8 +14,9 @@ from ingestr.core.clock import Clock
 from ingestr.core.naming import SchemaNaming, assign_names
 from ingestr.core.secret import Secret
 from ingestr.core.wording import counted
-from ingestr.destinations.base import TableRef
+from ingestr.destinations.base import TableRef, parse_table
 from ingestr.errors import IngestrError
+from ingestr.ledger.loads import read_loads
 from ingestr.registry import open_destination, open_source
 from ingestr.run.tables import choose_tables
 from ingestr.sources.base import ReadRequest, Source, SourceField
@@ -137,6 +139,14 @@ def check(source_uri: Secret | None, dest_uri: Secret | None, dest_schema: str |
     if dest_uri is not None:
         found.append(_looked("destination", lambda: _check_destination(dest_uri, dest_schema)))
     return found
+
+
+def loads(dest_uri: Secret, table: str | None, most: int) -> list[dict[str, Any]]:
+    """The latest loads that a destination remembers, newest first; of one table, or of all."""
+    with closing(open_destination(dest_uri, in_process=False)) as destination:
+        destination.connect()
+        named = parse_table(table, destination.default_schema).ref if table else None
+        return read_loads(destination, named, most)
 
 
 def _looked(what: str, look: Callable[[], str]) -> Finding:
