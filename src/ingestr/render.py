@@ -101,6 +101,7 @@ def session_text(result: "SessionResult") -> str:
     lines = [_table_line(each, width) for each in done]
     others = [each for each in result.tables if each.result is None and each.error is None]
     lines += _by_reason([(f"{each.outcome}: {each.reason}", each.source_table) for each in others])
+    lines += [f"note: {note}" for note in result.notes]
     for each in result.tables:
         lines += [f"note: {each.source_table}: {note}" for note in (each.result.notes if each.result else ())]
     for each in result.tables:

@@ -157,6 +157,13 @@ def test_one_login_serves_all_tables(org: SimulatedOrg, database: Path) -> None:
     assert len([each for each in org.requests if each.path.endswith("/oauth2/token")]) == 2
 
 
+def test_what_concerns_the_login_is_said_once(org: SimulatedOrg, database: Path) -> None:
+    """A note about the connection is one of the session, not of each table."""
+    result = ingestr.ingest_tables(source_uri(org, "password"), "account,user_role", uri_of(database))
+    assert [note for note in result.notes if "Summer '27" in note]
+    assert not any("Summer '27" in note for each in result.tables if each.result for note in each.result.notes)
+
+
 def test_the_command(org: SimulatedOrg, tmp_path: Path) -> None:
     """The summary has a line a table, JSON an event a table and one for all; the exit code is that of the worst."""
     command = [

@@ -59,13 +59,13 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
         session.prepare(chosen)
-        try:
-            found = session.each(chosen, partial(_copied, clock))
-        finally:
-            session.tidy()
+        found = session.each(chosen, partial(_copied, clock))
+        session.tidy()
         results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
         others = [TableResult(each.source_table, Outcome.LEFT_OUT, reason=each.reason) for each in left_out]
         notes = (*options.common.notes, *session.source.notes)
+        for note in session.source.notes:
+            progress.note(note)
         return SessionResult((*results, *others), session.source.usage, clock.monotonic() - began, notes)
 
 

@@ -62,7 +62,9 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
     """
     with _ends(options, clock, progress, in_process=in_process) as (source, destination):
         result = copy_table(source, destination, options, clock=clock, progress=progress)
-        return replace(result, usage=source.usage)
+        for note in source.notes:
+            progress.note(note)
+        return replace(result, usage=source.usage, notes=(*result.notes, *source.notes))
 
 
 def copy_table(
@@ -113,7 +115,8 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
         IngestrError: what the run itself would end with before its first row.
     """
     with _ends(options, clock, progress, in_process=in_process) as (source, destination):
-        return preview_table(source, destination, options, clock=clock, progress=progress)
+        found = preview_table(source, destination, options, clock=clock, progress=progress)
+        return replace(found, notes=(*found.notes, *source.notes))
 
 
 def preview_table(
@@ -153,7 +156,7 @@ def _look_up(
     destination.check_catalog(named.catalog)
     progress.phase(f"looking up {options.source_table}")
     stream = source.stream(options.source_table)
-    run_id, began, notes = uuid.uuid4().hex, clock.now(), [*options.notes, *source.notes, *stream.notes]
+    run_id, began, notes = uuid.uuid4().hex, clock.now(), [*options.notes, *stream.notes]
     for note in notes[len(options.notes) :]:
         progress.note(note)
     if writes:
