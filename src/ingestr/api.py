@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from ingestr.core.clock import SystemClock
@@ -29,6 +29,7 @@ def ingest(
     full_refresh: bool = False,
     interval_start: str | date | None = None,
     interval_end: str | date | None = None,
+    lag: str | timedelta = "10m",
     incremental_key: str | None = None,
     incremental_strategy: str | None = None,
     incremental_predicate: str | None = None,
@@ -67,6 +68,7 @@ def ingest(
         full_refresh: read everything and replace the table, whatever its strategy; an interval is ignored then.
         interval_start: first moment to read, inclusive.
         interval_end: last moment to read, inclusive; a date alone means its whole day.
+        lag: how long after the time that they carry rows may become visible; windows overlap by so much.
         incremental_key: a date or datetime field; makes the load a merge over windows of that field.
         incremental_strategy: ``replace``, ``append``, ``merge``, ``delete+insert``, ``truncate+insert`` or ``scd2``;
             the table's own if ``none`` or None.

@@ -23,6 +23,7 @@ class Flag(Enum):
     FULL_REFRESH = "full_refresh"
     INTERVAL_START = "interval_start"
     INTERVAL_END = "interval_end"
+    LAG = "lag"
     INCREMENTAL_KEY = "incremental_key"
     INCREMENTAL_STRATEGY = "incremental_strategy"
     INCREMENTAL_PREDICATE = "incremental_predicate"

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     CHOICE = "choice"
     INSTANT = "moment"
+    DURATION = "duration"
     BUDGET = "budget"
     SECRET = "secret"  # noqa: S105 - a kind of options
 
@@ -160,6 +161,14 @@ _HONOURED = (
     Option(name="full_refresh", kind=Kind.FLAG, default=False, help="Read everything, replace the table."),
     Option(name="interval_start", kind=Kind.INSTANT, metavar="TIME", help="First moment to read, inclusive."),
     Option(name="interval_end", kind=Kind.INSTANT, metavar="TIME", help="Last moment to read, inclusive."),
+    Option(
+        name="lag",
+        kind=Kind.DURATION,
+        metavar="TIME",
+        default="10m",
+        help="How long after the time that they carry rows may show: windows overlap by so much. 90s, 10m, 2h or 1d.",
+        ours=True,
+    ),
     Option(
         name="incremental_key",
         kind=Kind.TEXT,

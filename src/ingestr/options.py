@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.column_spec import ColumnSpec, parse_columns
+from ingestr.core.cursor import LOOKBACK
 from ingestr.core.mask_spec import MaskSpec, parse_masks
 from ingestr.core.naming import SchemaNaming, is_query
 from ingestr.core.secret import Secret
@@ -150,6 +151,7 @@ class IngestOptions(ReadOptions):
     incremental_predicate: str | None = None
     full_refresh: bool = False
     no_load_timestamp: bool = False
+    lag: timedelta = LOOKBACK
     deletes: Deletes = Deletes.SOFT
     refresh_formulas: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
@@ -280,6 +282,9 @@ _BOOLEANS = {
 }
 _PARSERS: dict[str, Callable[[Iterable[str]], tuple[Any, ...]]] = {"mask": parse_masks, "columns": parse_columns}
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_DURATION = re.compile(r"(\d{1,7})\s*([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_LAG = timedelta(days=90)
 _BUDGET = re.compile(r"\s*\d+(\s*|(\.\d+)?\s*%\s*)", re.ASCII)
 _Options = TypeVar("_Options", bound="ReadOptions")
 
@@ -317,20 +322,24 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     if given.get("full_refresh") and (given["interval_start"] or given["interval_end"]):
         told.append("--full-refresh reads everything: the interval is ignored")
         given["interval_start"] = given["interval_end"] = None
-    if given.get("api_budget") is not None:
-        given["api_budget"] = _parse_budget(str(given["api_budget"]))
-    for name, value in given.items():
-        option = BY_NAME[name]
-        if name in _ENUMS and value is not None:
-            plain = name == "incremental_strategy" and value == "none"
-            given[name] = None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
-        elif name in _PARSERS:
-            given[name] = _PARSERS[name]([value] if isinstance(value, str) else value or ())
-        elif option.kind is Kind.LIST and name != "source_table":
-            names = [value] if isinstance(value, str) else value or ()
-            given[name] = tuple(part.strip() for text in names for part in text.split(",") if part.strip())
+    given |= {name: _typed(name, value) for name, value in given.items()}
     given["notes"] = tuple(told)
     return kind(**{f.name: given[f.name] for f in fields(kind) if given.get(f.name) is not None})
+
+
+def _typed(name: str, value: Any) -> Any:
+    """What an option's words stand for."""
+    if name in _VALUES and value is not None:
+        return _VALUES[name](value)
+    if name in _ENUMS and value is not None:
+        plain = name == "incremental_strategy" and value == "none"
+        return None if plain else _ENUMS[name]("default" if value == "snake_case" else value)
+    if name in _PARSERS:
+        return _PARSERS[name]([value] if isinstance(value, str) else value or ())
+    if BY_NAME[name].kind is Kind.LIST and name != "source_table":
+        names = [value] if isinstance(value, str) else value or ()
+        return tuple(part.strip() for text in names for part in text.split(",") if part.strip())
+    return value
 
 
 def _check_required(kind: type[ReadOptions], given: Mapping[str, Any]) -> None:
@@ -396,8 +405,9 @@ def _wanted(option: Option, value: Any, parts: Iterable[Any]) -> str:
     if kind is Kind.LIST:
         lists = "a text or a list of texts" if option.name == "source_table" else "a list of names"
         return "" if all(isinstance(part, str) for part in parts) else lists
-    # Moments and budgets may be other things than texts in Python, and say themselves what they are not.
-    return "" if kind in (Kind.INSTANT, Kind.BUDGET) or isinstance(value, str) else "a text"
+    # These may be other things than texts in Python, and say themselves what they are not.
+    free = (Kind.INSTANT, Kind.BUDGET, Kind.DURATION)
+    return "" if kind in free or isinstance(value, str) else "a text"
 
 
 def _is_no_text(text: str, *, path: bool) -> bool:
@@ -405,7 +415,20 @@ def _is_no_text(text: str, *, path: bool) -> bool:
     return "\0" in text or (not path and any("\ud800" <= character <= "\udfff" for character in text))
 
 
-def _parse_budget(text: str) -> ApiBudget:
+def _parse_lag(value: str | timedelta) -> timedelta:
+    """Read ``90s``, ``10m``, ``2h`` or ``1d``."""
+    found = _DURATION.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    lag = timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else value
+    if not isinstance(lag, timedelta) or not timedelta() <= lag <= _LONGEST_LAG:
+        raise ConfigurationError(
+            f"{Flag.LAG} {value!s} is no length of time from 0s to {_LONGEST_LAG.days}d",
+            hint="write 90s, 10m, 2h or 1d",
+        )
+    return lag
+
+
+def _parse_budget(value: str | int) -> ApiBudget:
+    text = str(value)
     try:
         if not _BUDGET.fullmatch(text):
             raise ValueError(text)
@@ -415,3 +438,7 @@ def _parse_budget(text: str) -> ApiBudget:
             f"{Flag.API_BUDGET} {text!r} is neither a share nor a number of calls",
             hint="80% stops when the org has used 80% of its daily calls, 5000 after so many calls of this run",
         ) from None
+
+
+# Options whose words have a form of their own.
+_VALUES: dict[str, Callable[[Any], Any]] = {"api_budget": _parse_budget, "lag": _parse_lag}

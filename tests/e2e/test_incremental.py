@@ -61,6 +61,23 @@ def test_rows_that_become_visible_late_are_not_lost(org: SimulatedOrg, database:
     matches(org, database, "Account")
 
 
+def test_the_overlap_is_what_somebody_asks_for(org: SimulatedOrg, database: Path) -> None:
+    """Rows that become visible two hours late are read where windows overlap by three."""
+    ingest(org, "account", database)
+    org.insert("Account", [{"Name": "very late"}], system_modstamp=org.clock.now() - timedelta(hours=2))
+    org.clock.advance(3600)
+    window = ingest(org, "account", database, lag="3h").window
+    assert window is not None
+    assert window.start is not None
+    assert window.end is not None
+    assert window.end - window.start > timedelta(hours=3)
+    matches(org, database, "Account")
+    org.clock.advance(3600)
+    narrow = ingest(org, "account", database, lag="0s").window
+    assert narrow is not None
+    assert narrow.start == window.end
+
+
 def test_the_window_ends_at_the_servers_clock(org: SimulatedOrg, database: Path) -> None:
     """A server whose clock differs from ours loses no row."""
     org.clock.advance(-86_400)

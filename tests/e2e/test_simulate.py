@@ -81,10 +81,10 @@ def test_the_demo_takes_nothing_of_the_users_own(shared_org: SimulatedOrg, tmp_p
     assert done.returncode == 0, done.stderr
     assert len(shared_org.requests) == asked
     assert re.search(r"listens at http://127\.0\.0\.1:\d+; SOURCE_URI and DESTINATION_URI are set\.", done.stdout)
-    assert re.search(
-        r"public\.account: [\d,]+ rows of Account read by REST, [1-9][\d,]* inserted, 0 updated", done.stdout
-    )
-    assert {"public.account", "public.community_group"} < set(table_names(tmp_path / "sf.db"))
+    assert re.search(r"public\.account +[\d,]+ rows read, [1-9][\d,]* inserted; ", done.stdout)
+    assert re.search(r"[\d,]+ tables: [\d,]+ done, [\d,]+ left out; ", done.stdout)
+    assert re.search(r"public\.account: 0 rows of Account read by REST, 0 inserted, 0 updated", done.stdout)
+    assert {"public.account", "public.lead", "public.my__community_group__c"} < set(table_names(tmp_path / "sf.db"))
     files = {file.name for file in tmp_path.iterdir()}
     [kept] = files - {"sf.db"}
     assert (tmp_path / kept).read_text() == "mine"

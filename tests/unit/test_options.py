@@ -2,7 +2,7 @@
 
 import tempfile
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,10 @@ def test_what_is_no_date_is_said(text: str) -> None:
         ({"sql_limit": "5_000"}, "must be a whole number, not '5_000'"),
         ({"api_budget": "5_000"}, "neither a share nor"),
         ({"api_budget": "0.5"}, "neither a share nor"),
+        ({"lag": "soon"}, "no length of time"),
+        ({"lag": "91d"}, "no length of time"),
+        ({"lag": 5}, "no length of time"),
+        ({"lag": timedelta(seconds=-1)}, "no length of time"),
         ({"staging_dataset": "_ingestr"}, "not the name of a schema"),
         ({"staging_dataset": "a.b"}, "not the name of a schema"),
         ({"staging_dataset": " "}, "not the name of a schema"),
@@ -260,3 +264,12 @@ def test_without_a_home_pages_wait_among_the_temporary_files(
     monkeypatch.setenv("HOME", home)
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert options().spool_folder == Path(tempfile.gettempdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), (" 2H ", 7_200), ("1d", 86_400), ("0s", 0), (timedelta(hours=1), 3_600)],
+)
+def test_lengths_of_time(text: str | timedelta, seconds: int) -> None:
+    """A number and a unit, or Python's own."""
+    assert options(lag=text).lag == timedelta(seconds=seconds)

@@ -81,11 +81,15 @@ class Coverage:
 
 
 def plan_coverage(
-    state: StreamState | None, field: str, interval: tuple[datetime | None, datetime | None] | None, now: datetime
+    state: StreamState | None,
+    field: str,
+    interval: tuple[datetime | None, datetime | None] | None,
+    now: datetime,
+    lag: timedelta = LOOKBACK,
 ) -> Coverage:
     """The window to read, so that what is covered has no gap.
 
-    A window starts ``LOOKBACK`` before the end of what is covered, because rows become visible after the time that they
+    A window starts ``lag`` before the end of what is covered, because rows become visible after the time that they
     carry, and ends at the server's own clock, because ours may differ. If that clock went back, the older time counts.
 
     An interval that reaches the end of what is covered, or lies beyond it, is an ordinary run, from its start if that
@@ -97,12 +101,14 @@ def plan_coverage(
         field: the field that windows are over.
         interval: first and last moment that the user named, both inclusive and either None; None for no interval.
         now: the server's clock.
+        lag: how long after the time that they carry rows may become visible.
     """
     covered = state if state is not None and state.cursor_field == field and state.cursor_value is not None else None
     if covered is None or covered.cursor_value is None:
         return _first(field, interval, now)
     end = min(covered.cursor_value, now)
-    ordinary = Window(field, end - LOOKBACK, now)
+    overlapping = end - lag
+    ordinary = Window(field, overlapping, now)
     begins = covered.covered_from
     if interval is None and begins is None:
         return Coverage(ordinary, None, now)
@@ -111,7 +117,7 @@ def plan_coverage(
     reaches = last is None or last >= end
     before = begins is not None and (start is None or start < begins)
     if reaches:
-        from_ = start if start is None or start < end - LOOKBACK else end - LOOKBACK
+        from_ = start if start is None or start < overlapping else overlapping
         window = Window(field, from_, now) if from_ is not None else None
         return Coverage(window, start if before else begins, now)
     if before and begins is not None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import LOOKBACK, Window
+from ingestr.core.cursor import Window
 from ingestr.core.masking import new_key
 from ingestr.core.naming import assign_names
 from ingestr.core.schema import MOST_DIGITS
@@ -261,10 +261,10 @@ def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written
         moment = f"{since:%Y-%m-%d %H:%M:%S} UTC"
         execution.note(f"{plan.target.ref} is as of {moment}: the object has no key to tell later changes")
         return Written()
-    later, written = write(execution, plan.catching_up(Window(field, since - LOOKBACK, plan.upper)))
+    later, written = write(execution, plan.catching_up(Window(field, since - plan.lag, plan.upper)))
     if not plan.traits.whole:
         return written
-    tally = reconcile(execution, later, since - LOOKBACK, stream.count_live(plan.upper, plan.covered))
+    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.upper, plan.covered))
     return written + tally.healed
 
 
@@ -291,7 +291,7 @@ def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_s
     if not plan.compared:
         return Tally(0, in_source, count_rows(execution.destination, plan.target.ref))
     since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - LOOKBACK if since else None, in_source)
+    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
 
 
 def _remember(execution: Execution, plan: TablePlan, *, touched: bool) -> Statements:

@@ -72,6 +72,7 @@ def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) ->
         columns=columns,
         coverage=coverage,
         upper=upper,
+        lag=options.lag,
         interval=(options.interval_start, options.interval_end),
         progression=_progress(session, reading, coverage, before, standing.state),
         compared=compared and _can_be_compared(session, options, columns, target),
@@ -241,7 +242,7 @@ def _choose_coverage(
                 "(--incremental-key system_modstamp would merge the interval instead)"
             )
         return Coverage(None, None, upper)
-    coverage = plan_coverage(state, reading.cursor_field, interval, upper)
+    coverage = plan_coverage(state, reading.cursor_field, interval, upper, options.lag)
     window = coverage.window
     log.debug("reading %s", f"{window.field} from {window.start} to {window.end}" if window else "everything")
     return coverage

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,6 +93,7 @@ class TablePlan:
         columns: where each field goes, and what becomes of its values.
         coverage: the window that is read, and what the target covers then.
         upper: the source's clock now, up to which this run reads.
+        lag: how long after the time that they carry rows may become visible.
         interval: first and last moment that the user named, both inclusive and either None.
         progression: how far the target has been read, before and after.
         compared: whether both sides are counted in the end.
@@ -112,6 +113,7 @@ class TablePlan:
     columns: Columns
     coverage: Coverage
     upper: datetime
+    lag: timedelta
     interval: tuple[datetime | None, datetime | None]
     progression: Progression
     compared: bool
