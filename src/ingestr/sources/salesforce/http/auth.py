@@ -62,7 +62,7 @@ class SessionAuth(httpx.Auth):
             return
         codes = {error.code for error in parse_errors(response)}
         ended = response.status_code == 401 or EXPIRED_SESSION in codes
-        if not self._config.login.renewable:
+        if not self._config.login.RENEWABLE:
             if ended:
                 raise _ended(response, self._config.login_url)
         elif ended or codes & MISPLACED_SESSION:

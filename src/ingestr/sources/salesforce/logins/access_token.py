@@ -7,17 +7,17 @@ from typing import ClassVar, Self
 import httpx
 
 from ingestr.core.secret import Secret
-from ingestr.sources.salesforce.logins.base import Session, org_id_of
+from ingestr.sources.salesforce.logins.base import Login, Session, org_id_of
 
 
 @dataclass(frozen=True)
-class AccessToken:
+class AccessToken(Login):
     """A session made elsewhere; it cannot be renewed."""
 
     NAME: ClassVar[str] = "access_token"
     TELLS: ClassVar[tuple[str, ...]] = ("access_token",)
+    RENEWABLE: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[str, ...]] = ("access_token",)
-    MAY: ClassVar[tuple[str, ...]] = ()
 
     token: Secret
 
@@ -25,16 +25,6 @@ class AccessToken:
     def of(cls, given: Mapping[str, Secret]) -> Self:
         """The login of these parameters."""
         return cls(given["access_token"])
-
-    @property
-    def renewable(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def log_in(self, login_url: str, http: httpx.Client) -> Session:
         """The session, without a call."""

@@ -2,9 +2,10 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,33 +30,35 @@ class Session:
     org_id: str | None
 
 
-class Login(Protocol):
+class Login(ABC):
     """One way to log in, with what it takes; a frozen value, whose ``repr`` shows no secret."""
 
     NAME: ClassVar[str]
     """What ``grant_type`` or ``auth_method`` calls it."""
 
-    TELLS: ClassVar[tuple[str, ...]]
+    TELLS: ClassVar[tuple[str, ...]] = ()
     """Parameters of the URI that this login alone takes: any of them tells it from the others."""
 
     NEEDS: ClassVar[tuple[str, ...]]
     """Parameters that it must have."""
 
-    MAY: ClassVar[tuple[str, ...]]
+    MAY: ClassVar[tuple[str, ...]] = ()
     """Parameters that it may have; ``domain`` and the options of every login are not named here."""
 
+    RENEWABLE: ClassVar[bool] = True
+    """Whether a session that has ended can be made anew."""
+
     @classmethod
+    @abstractmethod
     def of(cls, given: Mapping[str, Secret]) -> Self:
         """The login of these parameters, all that it must have among them."""
 
     @property
-    def renewable(self) -> bool:
-        """Whether a session that has ended can be made anew."""
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about it."""
+        return ()
 
+    @abstractmethod
     def log_in(self, login_url: str, http: httpx.Client) -> Session:
         """Make a session.
 

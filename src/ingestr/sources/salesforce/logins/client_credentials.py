@@ -7,17 +7,15 @@ from typing import ClassVar, Self
 import httpx
 
 from ingestr.core.secret import Secret
-from ingestr.sources.salesforce.logins.base import Session, ask_for_token, session_of_token
+from ingestr.sources.salesforce.logins.base import Login, Session, ask_for_token, session_of_token
 
 
 @dataclass(frozen=True)
-class ClientCredentials:
+class ClientCredentials(Login):
     """An OAuth client of the org, running as the user that the org assigned to it."""
 
     NAME: ClassVar[str] = "client_credentials"
-    TELLS: ClassVar[tuple[str, ...]] = ()
     NEEDS: ClassVar[tuple[str, ...]] = ("client_id", "client_secret")
-    MAY: ClassVar[tuple[str, ...]] = ()
 
     client_id: Secret
     client_secret: Secret
@@ -26,16 +24,6 @@ class ClientCredentials:
     def of(cls, given: Mapping[str, Secret]) -> Self:
         """The login of these parameters."""
         return cls(given["client_id"], given["client_secret"])
-
-    @property
-    def renewable(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def log_in(self, login_url: str, http: httpx.Client) -> Session:
         """Ask the org's token endpoint."""

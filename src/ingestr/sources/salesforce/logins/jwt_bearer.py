@@ -14,7 +14,7 @@ import httpx
 
 from ingestr.core.secret import Secret
 from ingestr.errors import ConfigurationError
-from ingestr.sources.salesforce.logins.base import Session, ask_for_token, session_of_token
+from ingestr.sources.salesforce.logins.base import Login, Session, ask_for_token, session_of_token
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 # Salesforce takes an assertion that ends within three minutes.
@@ -24,7 +24,7 @@ _LARGEST_KEY = 64 << 10
 
 
 @dataclass(frozen=True)
-class JwtBearer:
+class JwtBearer(Login):
     """A user's login by a key whose certificate the app knows.
 
     Args:
@@ -63,16 +63,6 @@ class JwtBearer:
             key = _read_key(Path(given["private_key_path"].reveal()))
         audience = given["audience"].reveal().rstrip("/") if "audience" in given else None
         return cls(given["client_id"], given["username"].reveal(), key, audience)
-
-    @property
-    def renewable(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def log_in(self, login_url: str, http: httpx.Client) -> Session:
         """Sign an assertion, and ask the token endpoint for its session."""

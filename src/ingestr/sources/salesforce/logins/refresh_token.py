@@ -18,7 +18,7 @@ import httpx
 
 from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError, ConfigurationError
-from ingestr.sources.salesforce.logins.base import Session, ask_for_token, session_of_token
+from ingestr.sources.salesforce.logins.base import Login, Session, ask_for_token, session_of_token
 
 if sys.platform != "win32":
     import fcntl
@@ -33,7 +33,7 @@ _LOST = (
 
 
 @dataclass(frozen=True)
-class RefreshToken:
+class RefreshToken(Login):
     """A login by a refresh token.
 
     Args:
@@ -73,11 +73,6 @@ class RefreshToken:
                 "refresh_token_path begins with a home that nobody has here", hint="write the whole path"
             ) from None
         return cls(given["client_id"], given.get("client_secret"), given.get("refresh_token"), path)
-
-    @property
-    def renewable(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def notes(self) -> tuple[str, ...]:

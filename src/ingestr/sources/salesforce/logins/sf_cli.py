@@ -19,7 +19,7 @@ from ingestr.errors import AuthenticationError, ConfigurationError, SourceUnavai
 from ingestr.redaction import shown
 from ingestr.sources.salesforce.http.hosts import login_url as checked_url
 from ingestr.sources.salesforce.http.shapes import Answer
-from ingestr.sources.salesforce.logins.base import Session, org_id_of, session_of
+from ingestr.sources.salesforce.logins.base import Login, Session, org_id_of, session_of
 
 _COMMAND = "sf"
 # It starts slowly, and asks Salesforce.
@@ -28,7 +28,7 @@ _DOING = "asking the Salesforce CLI for its session"
 
 
 @dataclass(frozen=True)
-class SfCli:
+class SfCli(Login):
     """A login that the Salesforce CLI keeps.
 
     Args:
@@ -38,7 +38,6 @@ class SfCli:
     NAME: ClassVar[str] = "sf_cli"
     TELLS: ClassVar[tuple[str, ...]] = ("sf_cli",)
     NEEDS: ClassVar[tuple[str, ...]] = ("sf_cli",)
-    MAY: ClassVar[tuple[str, ...]] = ()
 
     org: str
 
@@ -49,16 +48,6 @@ class SfCli:
         if org.startswith("-"):
             raise ConfigurationError("sf_cli in the source URI is no alias or username", hint="sf org list shows them")
         return cls(org)
-
-    @property
-    def renewable(self) -> bool:
-        """Always: the CLI renews its session when it is asked."""
-        return True
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def log_in(self, login_url: str, http: httpx.Client) -> Session:
         """Ask the CLI; ``login_url`` is not needed, as it knows the instance."""

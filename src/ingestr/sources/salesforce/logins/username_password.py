@@ -11,7 +11,7 @@ from ingestr.core.secret import Secret
 from ingestr.errors import AuthenticationError
 from ingestr.sources.salesforce.http.answers import error_of, is_html, texts_of_xml
 from ingestr.sources.salesforce.http.shapes import interpreting
-from ingestr.sources.salesforce.logins.base import Session, logging_in, org_id_of, post, refused, session_of
+from ingestr.sources.salesforce.logins.base import Login, Session, logging_in, org_id_of, post, refused, session_of
 from ingestr.sources.salesforce.logins.refusals import SOAP_LOGIN_ENDS
 
 # login() of the SOAP API exists up to v64; Salesforce removes it for good in Summer '27.
@@ -19,7 +19,7 @@ SOAP_VERSION = "64.0"
 
 
 @dataclass(frozen=True)
-class UsernamePassword:
+class UsernamePassword(Login):
     """A user's own login; the security token may be empty where the network is trusted."""
 
     NAME: ClassVar[str] = "password"
@@ -35,11 +35,6 @@ class UsernamePassword:
     def of(cls, given: Mapping[str, Secret]) -> Self:
         """The login of these parameters."""
         return cls(given["username"].reveal(), given["password"], given.get("token", Secret("")))
-
-    @property
-    def renewable(self) -> bool:
-        """Always."""
-        return True
 
     @property
     def notes(self) -> tuple[str, ...]:
