@@ -69,7 +69,7 @@ def test_each_page_is_fetched_once(bulk_org: SimulatedOrg, database: Path, tmp_p
     assert_same(loaded(database), expected(bulk_org, "Lead", deleted=False))
     assert bulk_org.live_jobs == []
     assert spooled(folder) == []
-    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
 
 
 def test_it_is_said_that_pages_are_kept(
@@ -380,7 +380,7 @@ def test_a_token_that_is_none_of_ours_means_starting_again(
     assert not result.resumed
     assert precious.exists()
     assert not [r for r in bulk_org.requests if r.method == "DELETE" and "/jobs/query/" not in r.path]
-    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_a_table_of_reads_of_another_form_is_made_anew(
     write_token(database, token_of().encode() if "token" in columns else token_of(), columns)
     bulk_org.clock.advance(60)
     assert not ingest(bulk_org, "lead", database).resumed
-    assert table_names(database) == ["_ingestr.columns", "_ingestr.state", "public.t"]
+    assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
 
 
 @pytest.mark.parametrize("moment", ["'infinity'", "NULL", "'290000-01-01 00:00:00+00'"])

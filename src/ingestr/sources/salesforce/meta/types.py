@@ -1,6 +1,6 @@
 """Salesforce's field types as Arrow types. The types come from describe, never from the values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -79,9 +79,10 @@ class Field:
     compound: str = ""
     relationship: str = ""
     references: tuple[str, ...] = ()
-    label: str = ""
-    help: str = ""
-    choices: tuple[Choice, ...] = ()
+    # What is told for people makes no other field.
+    label: str = field(default="", compare=False)
+    help: str = field(default="", compare=False)
+    choices: tuple[Choice, ...] = field(default=(), compare=False)
     precision: int = 0
     scale: int = 0
 
