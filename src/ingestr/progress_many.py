@@ -31,8 +31,8 @@ class SessionProgress(Protocol):
         """Something that the user should know."""
 
 
-class SilentTables:
-    """Says nothing, except that notes and failures go to the log."""
+class _Tables:
+    """How many tables have ended; notes and failures go to the log."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -42,11 +42,6 @@ class SilentTables:
     def expect(self, tables: int) -> None:
         """So many tables are to be copied."""
         self._expected += tables
-
-    @contextmanager
-    def table(self, name: str) -> Iterator[Progress]:
-        """The progress of one table."""
-        yield _Named(self._clock, name, None)
 
     def done(self, name: str, error: IngestrError | None) -> None:
         """A table has ended."""
@@ -72,18 +67,16 @@ class SilentTables:
 class _Named(LogProgress):
     """One table's progress in the log, with its name, and as events where somebody reads these."""
 
-    def __init__(self, clock: Clock, name: str, events: JsonProgress | None, *, silent: bool = True) -> None:
+    def __init__(self, clock: Clock, name: str, events: JsonProgress | None) -> None:
         super().__init__(clock)
         self._name = name
         self._events = events
-        self._silent = silent
 
     def say(self, event: dict[str, Any], text: str) -> None:
         """Say one thing."""
         if self._events is not None:
             self._events.emit({**event, "table": self._name})
-        if not self._silent:
-            super().say(event, f"{self._name}: {text}")
+        super().say(event, f"{self._name}: {text}")
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
@@ -92,13 +85,13 @@ class _Named(LogProgress):
         log.warning("%s: %s", self._name, text)
 
 
-class LogTables(SilentTables):
+class LogTables(_Tables):
     """A line for each phase of each table, and one when it has ended."""
 
     @contextmanager
     def table(self, name: str) -> Iterator[Progress]:
         """The progress of one table."""
-        yield _Named(self._clock, name, None, silent=False)
+        yield _Named(self._clock, name, None)
 
     def say_done(self, name: str, error: IngestrError | None) -> None:
         """Say that a table has ended."""
@@ -118,7 +111,7 @@ class JsonTables(LogTables):
     @contextmanager
     def table(self, name: str) -> Iterator[Progress]:
         """The progress of one table."""
-        yield _Named(self._clock, name, self._events, silent=False)
+        yield _Named(self._clock, name, self._events)
 
     def say_done(self, name: str, error: IngestrError | None) -> None:
         """Say that a table has ended."""
@@ -132,7 +125,7 @@ class JsonTables(LogTables):
         self._events.note(text)
 
 
-class BarTables(SilentTables):
+class BarTables(_Tables):
     """A line for each table on its way, and one for all of them.
 
     Args:

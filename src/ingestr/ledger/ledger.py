@@ -8,7 +8,6 @@ from sqlglot import exp
 
 from ingestr.core.sql import Statements
 from ingestr.destinations.base import Destination, TableRef, Target
-from ingestr.errors import DestinationError
 from ingestr.ledger.table import SystemTable
 from ingestr.strategies.base import drop
 
@@ -51,11 +50,8 @@ class Ledger:
             DestinationError: the table is not one that ingestr made.
         """
         there = self._there[table.name]
-        if there is not None and (wrong := table.faults(there)):
-            raise DestinationError(
-                f"{table.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
-                hint="another version of ingestr may have made it; rename the table, and the next run makes it anew",
-            )
+        if there is not None:
+            table.check(there)
         return [table.parse(row) for row in self._rows.get(table.name, [])]
 
     def has(self, table: SystemTable) -> bool:

@@ -11,7 +11,6 @@ from sqlglot import exp
 from ingestr.core.schema import TIMESTAMP
 from ingestr.core.sql import Statements, column
 from ingestr.destinations.base import Destination, TableRef
-from ingestr.errors import DestinationError
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.table import SystemTable, about, moment_literal
 from ingestr.result import IngestResult
@@ -115,17 +114,8 @@ def read_loads(destination: Destination, table: TableRef | None, most: int) -> l
     [there] = destination.describe(LOADS.ref)
     if there is None:
         return []
-    if wrong := LOADS.faults(there):
-        raise DestinationError(
-            f"{LOADS.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
-            hint="rename the table, and the next run makes it anew",
-        )
-    asked = [
-        exp.cast(column(name), "TEXT").as_(name, quoted=True) if type_ == TIMESTAMP else column(name)
-        for name, type_ in LOADS.columns.items()
-    ]
-    names = [column("table_schema"), column("table_name")]
-    query = exp.select(*names, *asked).from_(LOADS.ref.to_table())
+    LOADS.check(there)
+    query = LOADS.select_all(there).select(column("table_schema"), column("table_name"))
     if table is not None:
         query = query.where(about(table))
     query = query.order_by(exp.Ordered(this=column("ended_at"), desc=True)).limit(most)

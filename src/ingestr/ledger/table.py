@@ -11,6 +11,7 @@ from sqlglot import exp
 from ingestr.core.schema import TIMESTAMP, normal_type
 from ingestr.core.sql import Statements, column, identifier, sql_type
 from ingestr.destinations.base import SYSTEM_SCHEMA, TableRef, Target
+from ingestr.errors import DestinationError
 from ingestr.strategies.base import alter, create_schema
 
 _TARGET = {"table_schema": pa.string(), "table_name": pa.string()}
@@ -48,18 +49,34 @@ class SystemTable:
             if found.get(name) != type_ and not (name in self.later and name not in found)
         ]
 
+    def check(self, there: Target) -> None:
+        """Refuse a table that has faults.
+
+        Raises:
+            DestinationError: the table is not one that ingestr made.
+        """
+        if wrong := self.faults(there):
+            raise DestinationError(
+                f"{self.ref} is not as ingestr made it: {', '.join(wrong)} is missing, or of another type",
+                hint="another version of ingestr may have made it; rename the table, and the next run makes it anew",
+            )
+
     def select(self, target: TableRef, there: Target) -> exp.Select:
         """A query for the rows about a target, as far as the table has the columns; moments come as text.
 
         An engine may hold moments that Python cannot: infinity, or the year 10000.
         """
+        rows = self.select_all(there).where(self._about(target))
+        return rows if self.most is None else rows.limit(self.most)
+
+    def select_all(self, there: Target) -> exp.Select:
+        """The same for the rows about every target."""
         asked = [
             exp.cast(column(name), "TEXT").as_(name, quoted=True) if type_ == TIMESTAMP else column(name)
             for name, type_ in self.columns.items()
             if there.find(name) is not None
         ]
-        rows = exp.select(*asked).from_(self.ref.to_table()).where(self._about(target))
-        return rows if self.most is None else rows.limit(self.most)
+        return exp.select(*asked).from_(self.ref.to_table())
 
     def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of ``select`` with its moments in UTC; None for what the table lacks, and for what is no moment."""

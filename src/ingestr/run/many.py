@@ -22,9 +22,8 @@ from ingestr.flags import Flag
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.progress_many import SessionProgress
-from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult, Outcome, SessionResult, TableResult
-from ingestr.run.pipeline import copy_table, preview_table
+from ingestr.run.pipeline import copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
 from ingestr.run.session import SYSTEM_TABLES
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
@@ -111,14 +110,7 @@ class _Session:
         cls, options: SessionOptions, clock: Clock, progress: SessionProgress, *, in_process: bool
     ) -> Iterator["_Session"]:
         """Both ends of a session."""
-        common = options.common
-        for note in common.notes:
-            progress.note(note)
-        with (
-            closing(open_destination(common.dest_uri, in_process=in_process)) as destination,
-            closing(open_source(common.source_uri, clock, common.api_budget)) as source,
-        ):
-            destination.connect()
+        with open_ends(options.common, clock, progress.note, in_process=in_process) as (source, destination):
             yield cls(options, source, destination, progress)
 
     def choose(self) -> tuple[list[ChosenTable], list[LeftOutTable]]:

@@ -60,7 +60,7 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
     Raises:
         IngestrError: of the kind that says who must do something about it.
     """
-    with _ends(options, clock, progress, in_process=in_process) as (source, destination):
+    with open_ends(options, clock, progress.note, in_process=in_process) as (source, destination):
         result = copy_table(source, destination, options, clock=clock, progress=progress)
         for note in source.notes:
             progress.note(note)
@@ -114,7 +114,7 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
     Raises:
         IngestrError: what the run itself would end with before its first row.
     """
-    with _ends(options, clock, progress, in_process=in_process) as (source, destination):
+    with open_ends(options, clock, progress.note, in_process=in_process) as (source, destination):
         found = preview_table(source, destination, options, clock=clock, progress=progress)
         return replace(found, notes=(*found.notes, *source.notes))
 
@@ -128,12 +128,19 @@ def preview_table(
 
 
 @contextmanager
-def _ends(
-    options: IngestOptions, clock: Clock, progress: Progress, *, in_process: bool
+def open_ends(
+    options: IngestOptions, clock: Clock, say: Callable[[str], None], *, in_process: bool
 ) -> Iterator[tuple[Source, Destination]]:
-    """Both ends of a run: the destination is open, and the source is asked nothing yet."""
+    """Both ends of a run: the destination is open, and the source is asked nothing yet.
+
+    Args:
+        options: the URIs of both, and notes about the options themselves.
+        clock: the source's.
+        say: told of each of these notes.
+        in_process: a destination may open a file in this process.
+    """
     for note in options.notes:
-        progress.note(note)
+        say(note)
     with (
         closing(open_destination(options.dest_uri, in_process=in_process)) as destination,
         closing(open_source(options.source_uri, clock, options.api_budget)) as source,
