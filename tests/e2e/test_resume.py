@@ -292,6 +292,38 @@ def test_a_folder_of_somebody_else_is_not_used(
     assert caplog.text.count("pages cannot be kept") == 1
 
 
+@pytest.mark.parametrize("mark", [None, ""])
+def test_a_folder_whose_maker_died_is_used(
+    bulk_org: SimulatedOrg, database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, mark: str | None
+) -> None:
+    """A run was killed before its folder had a mark, or while it wrote it: the next one uses it, and tidies up."""
+    break_off(bulk_org, "lead", database, pipelines_dir=str(tmp_path))
+    [pages] = list((tmp_path / "pages").iterdir())
+    for file in pages.iterdir():
+        file.unlink()
+    if mark is not None:
+        (pages / MARK).write_text(mark)
+    break_off(bulk_org, "lead", database, pipelines_dir=str(tmp_path), pages=1)
+    assert len(spooled(pages)) == 1
+    assert ingest(bulk_org, "lead", database, pipelines_dir=str(tmp_path)).resumed
+    assert list((tmp_path / "pages").iterdir()) == []
+    assert "pages cannot be kept" not in caplog.text
+
+
+@pytest.mark.parametrize("name", [MARK, "link.page", "notes.txt"])
+def test_a_folder_with_anything_of_others_gets_no_mark(tmp_path: Path, name: str) -> None:
+    """A folder that bears a name of ours, but holds something, was made by somebody else."""
+    folder = tmp_path / uuid.uuid4().hex
+    folder.mkdir(mode=0o700)
+    (tmp_path / "precious").write_text("")
+    (folder / name).symlink_to(tmp_path / "precious")
+    spool = Spool(folder)
+    spool.keep(RawPage("one", b"1", "", 1, None))
+    spool.discard()
+    assert [each.name for each in folder.iterdir()] == [name]
+    assert (tmp_path / "precious").read_text() == ""
+
+
 def test_a_folder_that_vanishes_meanwhile_is_made_anew(tmp_path: Path) -> None:
     """Somebody empties the cache while a run downloads: the pages that follow are kept again."""
     spool = Spool(tmp_path / uuid.uuid4().hex)

@@ -88,10 +88,13 @@ class Spool:
 
     def _make(self) -> None:
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            self.folder.mkdir(mode=0o700)
-            # Only what we have just made gets our mark.
-            (self.folder / MARK).write_text(_MARK_TEXT)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        # An empty folder is what we have just made, or what a run that died had no time to mark.
+        if not any(each.name != MARK for each in self.folder.iterdir()) and _may_be_ours(self.folder):
+            with suppress(FileExistsError):
+                (self.folder / MARK).touch(mode=0o600, exist_ok=False)
+            if _mark_of(self.folder) == "":
+                (self.folder / MARK).write_text(_MARK_TEXT)
 
     def find(self, url: str) -> RawPage | None:
         """The page of this address, if it was kept."""
@@ -171,18 +174,32 @@ def is_folder_name(text: object) -> bool:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether we made this folder: it bears our name and our mark, is this user's, and nobody else can write to it."""
+    """Whether we made this folder: it bears our mark beside our name.
+
+    Another version of ingestr, whose pages may be of another form, looks after its own folders. The mark of a run that
+    died while it wrote it is empty, and no page lies beside it.
+    """
+    return _may_be_ours(folder) and _mark_of(folder) in (_MARK_TEXT, "")
+
+
+def _may_be_ours(folder: Path) -> bool:
+    """Whether a folder bears a name of ours, is this user's, and nobody else can write to it."""
     try:
-        own, mark = folder.lstat(), (folder / MARK).lstat()
-        if not (is_folder_name(folder.name) and stat.S_ISDIR(own.st_mode) and stat.S_ISREG(mark.st_mode)):
-            return False
-        # Another version of ingestr, whose pages may be of another form, looks after its own folders.
-        of_this_form = (folder / MARK).read_text() == _MARK_TEXT
+        own = folder.lstat()
     except (OSError, ValueError):
         return False
-    mine = not hasattr(os, "getuid") or own.st_uid == mark.st_uid == os.getuid()
+    mine = not hasattr(os, "getuid") or own.st_uid == os.getuid()
     closed = os.name == "nt" or not own.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return of_this_form and mine and closed
+    return is_folder_name(folder.name) and stat.S_ISDIR(own.st_mode) and mine and closed
+
+
+def _mark_of(folder: Path) -> str | None:
+    """What the mark in a folder says; None where there is none, or where it is no file of its own."""
+    try:
+        mark = folder / MARK
+        return mark.read_text() if stat.S_ISREG(mark.lstat().st_mode) else None
+    except (OSError, ValueError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:
