@@ -75,11 +75,9 @@ class Ledger:
         """Statements after which the table is there with all of its columns."""
         return table.ensure(self._there[table.name])
 
-    def replace(
-        self, table: SystemTable, rows: Iterable[Mapping[str, object]], over: exp.Query | None = None
-    ) -> Statements:
-        """Statements that leave exactly these rows about the target; see ``SystemTable.insert``."""
-        return [*self.ensure(table), self.delete(table), *table.insert(self.ref, rows, over)]
+    def replace(self, table: SystemTable, rows: Iterable[Mapping[str, object]]) -> Statements:
+        """Statements that leave exactly these rows about the target."""
+        return [*self.ensure(table), self.delete(table), *table.insert(self.ref, rows)]
 
     def insert(self, table: SystemTable, rows: Iterable[Mapping[str, object]]) -> Statements:
         """INSERT of rows about the target; nothing where there are none."""

@@ -65,18 +65,16 @@ def read_state(ledger: Ledger) -> StreamState | None:
     )
 
 
-def write_state(
-    ledger: Ledger, state: StreamState, contents: exp.Query | None, run_id: str, now: datetime
-) -> Statements:
+def write_state(ledger: Ledger, state: StreamState, run_id: str, now: datetime) -> Statements:
     """Statements that leave exactly this state for the target.
 
     Args:
         ledger: where it is kept.
-        state: how far the target has been read; its ``contents`` are those of an earlier run.
-        contents: the query of ``contents_of`` for what the target holds now; None where nobody needs to know.
+        state: how far the target has been read, and what it holds now.
         run_id: of this run.
         now: when this run began.
     """
+    contents = state.contents
     row: dict[str, object] = {
         "source_object": state.source_object,
         "source_identity": state.source_identity,
@@ -85,10 +83,11 @@ def write_state(
         "run_id": run_id,
         "updated_at": now,
         "covered_from": state.covered_from,
+        "table_rows": None if contents is None else contents.rows,
+        "newest_change": None if contents is None else contents.newest_change,
+        "newest_load": None if contents is None else contents.newest_load,
     }
-    for name, told in (("table_rows", "n"), ("newest_change", "newest_change"), ("newest_load", "newest_load")):
-        row[name] = None if contents is None else exp.column(told)
-    return ledger.replace(STATE, [row], contents)
+    return ledger.replace(STATE, [row])
 
 
 @dataclass(frozen=True)
@@ -125,20 +124,26 @@ def read_names(ledger: Ledger, source_object: str) -> KeptNames:
     return KeptNames(kept, rows[0]["naming"] if rows else None)
 
 
-def contents_of(target: Target, changed: TargetColumn | None, loaded_at: TargetColumn | None) -> exp.Select:
+def contents_of(
+    target: Target, changed: TargetColumn | None, loaded_at: TargetColumn | None, live: exp.Expr
+) -> exp.Select:
     """A query for what tells the table's content from an older copy of it: ``n``, ``newest_change``, ``newest_load``.
+
+    The rows for which a condition is true are counted beside it, as ``live``, so that the table is read once.
 
     Args:
         target: the table as it stands.
         changed: the column of the cursor, if there is one.
         loaded_at: the column of the load timestamp, if there is one.
+        live: the condition.
     """
     newest = {"newest_change": changed, "newest_load": loaded_at}
     wanted = [
         (exp.Max(this=as_moment(there, column(there.name))) if there is not None else exp.null()).as_(name)
         for name, there in newest.items()
     ]
-    return exp.select(exp.Count(this=exp.Star()).as_("n"), *wanted).from_(target.ref.to_table())
+    counted = exp.Count(this=exp.Case().when(live, 1)).as_("live")
+    return exp.select(exp.Count(this=exp.Star()).as_("n"), counted, *wanted).from_(target.ref.to_table())
 
 
 def read_contents(row: Mapping[str, Any]) -> Contents:

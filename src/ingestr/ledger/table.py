@@ -107,24 +107,13 @@ class SystemTable:
     def _about(self, target: TableRef) -> exp.Expr:
         return about(self.ref if self.shared else target)
 
-    def insert(
-        self, target: TableRef, rows: Iterable[Mapping[str, object]], over: exp.Query | None = None
-    ) -> Statements:
-        """INSERT of rows about the target; nothing where there are none.
-
-        Args:
-            target: what they are about.
-            rows: values, or expressions for them.
-            over: the query of one row whose columns these expressions name.
-        """
+    def insert(self, target: TableRef, rows: Iterable[Mapping[str, object]]) -> Statements:
+        """INSERT of rows about the target; nothing where there are none."""
         types = {**_TARGET, **self.columns}
         subject = self.ref if self.shared else target
         named = {"table_schema": subject.schema, "table_name": subject.name}
         columns = [identifier(name) for name in types]
         values = [[_literal({**named, **row}[name], type_) for name, type_ in types.items()] for row in rows]
-        if over is not None:
-            asked = [exp.select(*row).from_(over.copy().subquery("o")) for row in values]
-            return [exp.insert(query, self.ref.to_table(), columns=columns) for query in asked]
         tuples = exp.Values(expressions=[exp.Tuple(expressions=row) for row in values])
         return [exp.insert(tuples, self.ref.to_table(), columns=columns)] if values else []
 
@@ -152,8 +141,6 @@ def moment_literal(moment: datetime) -> exp.Expr:
 
 
 def _literal(value: object, type_: pa.DataType) -> exp.Expr:
-    if isinstance(value, exp.Expr):
-        return value
     if isinstance(value, datetime):
         return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), sql_type(type_))
     return exp.convert(value)

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ingestr.destinations.base import Target
+from sqlglot import exp
+
+from ingestr.core.cursor import Contents
+from ingestr.destinations.base import Role, Target
 from ingestr.ledger.quarantine import Quarantine
+from ingestr.ledger.state import contents_of, read_contents
 from ingestr.run.guard import DeletionGuard
 from ingestr.run.session import Session
 from ingestr.run.table_plan import TablePlan
@@ -66,6 +70,14 @@ class Execution:
             self._table = replace(found, roles=self._roles) if found is not None else None
             self._is_known = True
         return self._table
+
+    def look(self, live: exp.Expr) -> tuple[int, Contents]:
+        """The rows of the target for which a condition is true, and what tells its content from another."""
+        target = self.table()
+        assert target is not None  # noqa: S101 - it was written just now
+        asked = contents_of(target, target.of(Role.CURSOR), target.of(Role.LOADED_AT), live)
+        [[row]] = self.destination.query(asked)
+        return int(row["live"]), read_contents(row)
 
     def alter(self) -> None:
         """Take note that the columns of the target change: it has to be looked at again."""

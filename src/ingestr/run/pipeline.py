@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import Window
+from ingestr.core.cursor import Contents, Window
 from ingestr.core.masking import new_key
 from ingestr.core.naming import assign_names
 from ingestr.core.schema import MOST_DIGITS
@@ -19,7 +19,7 @@ from ingestr.core.sql import Statements
 from ingestr.core.strategy import Numbers
 from ingestr.core.stream import RecordStream
 from ingestr.core.transforms import stamp_and_rename, target_schema
-from ingestr.destinations.base import Destination, Role, parse_table
+from ingestr.destinations.base import Destination, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import loads
 from ingestr.ledger import state as system
@@ -40,7 +40,6 @@ from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
 from ingestr.sources.base import Source
 from ingestr.strategies import STRATEGIES
-from ingestr.strategies.base import count_rows
 
 log = logging.getLogger("ingestr")
 _WIDEST = pa.decimal128(MOST_DIGITS, 18)
@@ -250,7 +249,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
             seconds=elapsed(),
             notes=(),
         )
-        kept = [*_remember(execution, plan, touched=touched), *resumption.commit()]
+        kept = [*_remember(execution, plan, tally.contents, touched=touched), *resumption.commit()]
         destination.execute([*kept, *loads.done(session.ledger, _run_of(session, elapsed), result)])
         destination.commit(plan.target.ref)
     resumption.finish()
@@ -296,30 +295,24 @@ def _breaking_off(session: Session, resumption: Resumption) -> Iterator[None]:
 def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_source: int | None) -> Tally:
     """Count both sides, and bring them together."""
     if not plan.compared:
-        return Tally(0, in_source, count_rows(execution.destination, plan.target.ref))
+        rows, contents = execution.look(exp.true())
+        return Tally(0, in_source, rows, contents)
     since = plan.progression.until or resumed
     return reconcile(execution, plan, since - plan.lag if since else None, in_source)
 
 
-def _remember(execution: Execution, plan: TablePlan, *, touched: bool) -> Statements:
+def _remember(execution: Execution, plan: TablePlan, contents: Contents, *, touched: bool) -> Statements:
     """Statements that keep what the target covers, and its columns.
 
     Args:
         execution: of the plan.
         plan: what was done.
+        contents: what the target holds now.
         touched: whether the target's rows are others than before.
     """
     session, progression = execution.session, plan.progression
     statements: Statements = []
     if (state := progression.after) is not None and (touched or state != progression.before):
-        contents = _contents(execution) if state.cursor_field is not None else None
-        statements = system.write_state(session.ledger, state, contents, session.run_id, session.began)
+        now = replace(state, contents=contents if state.cursor_field is not None else None)
+        statements = system.write_state(session.ledger, now, session.run_id, session.began)
     return statements + remember_columns(session.ledger, plan.source_object, plan.columns)
-
-
-def _contents(execution: Execution) -> exp.Query | None:
-    """A query for what the target holds now."""
-    target = execution.table()
-    if target is None:
-        return None
-    return system.contents_of(target, target.of(Role.CURSOR), target.of(Role.LOADED_AT))

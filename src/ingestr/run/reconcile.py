@@ -14,6 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
+from ingestr.core.cursor import Contents
 from ingestr.core.schema import TIMESTAMP, Column, TableSchema
 from ingestr.core.sql import absent_from, column, identifier, moment
 from ingestr.core.strategy import Deletes
@@ -42,12 +43,14 @@ class Tally:
         deleted: rows of the target that it marked or removed.
         in_source: live rows at the source; None where they are not counted.
         in_destination: live rows of the target.
+        contents: what the target holds now.
         healed: rows that the target lacked and that were read again.
     """
 
     deleted: int
     in_source: int | None
     in_destination: int
+    contents: Contents
     healed: Written = field(default_factory=Written)
 
 
@@ -66,7 +69,7 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
     """
     both, deletes = _Sides(execution, plan), plan.rules.deletes
     if deletes is Deletes.IGNORE:
-        return Tally(0, in_source, both.count_target())
+        return Tally(0, in_source, *both.look())
     gone, healed = 0, Written()
     if since is not None:
         listed = execution.stream.deleted_since(since, plan.upper)
@@ -75,12 +78,13 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
             gone += _with_ids(
                 both, [listed], lambda ids: _mark_deleted(both, exp.select(column("id")).from_(ids), what)
             )
-    in_destination = both.count_target()
+    in_destination, contents = both.look()
     if in_source is not None and in_source != in_destination + both.count_lacking():
         platform = execution.stream.platform
         log.info("%s live rows in %s, %s in %s: comparing Ids", in_source, platform, in_destination, plan.target.ref)
         in_source, vanished, healed = _sweep(both)
-        gone, in_destination = gone + vanished, both.count_target()
+        gone += vanished
+        in_destination, contents = both.look()
         if in_source != in_destination + (lacking := both.count_lacking()):
             refuse_repeated_keys(execution.destination, plan.target.ref, [both.key])
             apart = f" and {lacking} in quarantine" if lacking else ""
@@ -91,8 +95,11 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
             )
     if deletes is Deletes.HARD:
         # Those that the comparison has just marked are counted there.
-        gone = max(gone, _remove_marked(both))
-    return Tally(gone, in_source, in_destination, healed)
+        removed = _remove_marked(both)
+        gone = max(gone, removed)
+        if removed:
+            _, contents = both.look()
+    return Tally(gone, in_source, in_destination, contents, healed)
 
 
 class _Sides:
@@ -125,9 +132,9 @@ class _Sides:
         """A query for the keys of those rows."""
         return exp.select(column(self.key)).from_(self.target.ref.to_table()).where(self.live())
 
-    def count_target(self) -> int:
-        """Live rows of the target."""
-        return count_rows(self.execution.destination, self.target.ref, self.live())
+    def look(self) -> tuple[int, Contents]:
+        """The live rows of the target, and what it holds."""
+        return self.execution.look(self.live())
 
     def count_lacking(self) -> int:
         """Rows that the target lacks because they are in quarantine."""

@@ -18,7 +18,7 @@ from ingestr.run.guard import DeletionGuard
 from ingestr.run.load import live_rows
 from ingestr.run.reading import Reading
 from ingestr.run.session import Session
-from ingestr.strategies.base import Traits, counting
+from ingestr.strategies.base import Traits
 from ingestr.strategies.fit import VERSION_COLUMNS
 
 
@@ -88,8 +88,7 @@ def _count(
         The contents that are kept, as far as they can be told, with those that are there; None where none are kept.
         The live rows; None where they are not counted.
     """
-    queries: list[exp.Query] = []
-    known = None
+    known = changed = loaded_at = None
     if state is not None and state.contents and state.cursor_field and state.cursor_value is not None:
         kept = columns.kept.get(state.cursor_field)
         changed = current.find(kept.column) if kept is not None else None
@@ -100,16 +99,15 @@ def _count(
             newest_change=state.contents.newest_change if changed is not None else None,
             newest_load=state.contents.newest_load if loaded_at is not None else None,
         )
-        queries.append(system.contents_of(current, changed, loaded_at))
-    if guarded:
-        live = live_rows(current)
-        if traits.current is not None and current.find(traits.current) is not None:
-            live = exp.and_(live, column(traits.current).eq(exp.true()))
-        queries.append(counting(current.ref, live))
-    found = [row for [row] in session.destination.query(*queries)] if queries else []
+    if known is None and not guarded:
+        return None, None
+    live = live_rows(current)
+    if traits.current is not None and current.find(traits.current) is not None:
+        live = exp.and_(live, column(traits.current).eq(exp.true()))
+    [[row]] = session.destination.query(system.contents_of(current, changed, loaded_at, live))
     return (
-        (known, system.read_contents(found[0])) if known is not None else None,
-        int(found[-1]["n"]) if guarded else None,
+        (known, system.read_contents(row)) if known is not None else None,
+        int(row["live"]) if guarded else None,
     )
 
 
