@@ -163,7 +163,7 @@ def _delete(org: OrgState, body: dict[str, Any]) -> int:
 
 def _add_field(org: OrgState, body: dict[str, Any]) -> None:
     facts = dict(body.get("facts", {}))
-    for name in ("reference_to", "picklist"):
+    for name in ("reference_to", "picklist", "picklist_labels"):
         if name in facts:
             facts[name] = tuple(facts[name])
     org.store.add_field(body["object"], body["field"], body["type"], body.get("values"), facts)
