@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ingestr.destinations.base import TableRef
 from ingestr.ledger.metadata import FIELDS, METADATA, OBJECTS, PICKLIST_VALUES
 from ingestr.run.execution import Execution
 from ingestr.run.table_plan import TablePlan
@@ -20,9 +19,9 @@ def keep_metadata(execution: Execution, plan: TablePlan) -> None:
     if kept == [told] and all(map(ledger.has, METADATA)):
         return
     common = {"source_object": plan.source_object, "loaded_at": execution.session.began}
-    staging = TableRef(plan.target.staging.schema, f"{plan.target.staging.name}_metadata")
-    ledger.load(FIELDS, _field_rows(fields, columns, common), staging)
-    ledger.load(PICKLIST_VALUES, _choice_rows(fields, columns, common), staging)
+    # The rows of the table itself are where they belong by now.
+    ledger.load(FIELDS, _field_rows(fields, columns, common), plan.target.staging)
+    ledger.load(PICKLIST_VALUES, _choice_rows(fields, columns, common), plan.target.staging)
     facts = {
         "label": stream.facts.label or None,
         "plural_label": stream.facts.plural or None,

@@ -122,7 +122,7 @@ class TablePlan:
     rules: Rules
     loaded_at: datetime | None
     spool: Path
-    with_metadata: bool = False
+    with_metadata: bool
     keyed: bool = True
 
     @property

@@ -75,9 +75,9 @@ _LABELS = {
 
 
 def picklist_labels(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what people see for each value of a picklist."""
-    known = _LABELS.get(name, {})
-    return tuple(known.get(value, value) for value in values)
+    """Return what people see for each value of a picklist; nothing where that is the values."""
+    known = _LABELS.get(name)
+    return tuple(known.get(value, value) for value in values) if known else ()
 
 
 def picklist_values(owner: str, name: str) -> tuple[str, ...]:
