@@ -222,6 +222,7 @@ OPERATIONS: dict[str, Operation] = {
         body["object"], body["field"], {"type": body["type"], **body.get("facts", {})}
     ),
     "add_object": _add_object,
+    "relabel": lambda org, body: org.store.relabel(body["object"], body["label"]),
     "grow": lambda org, body: org.store.grow(body["object"], int(body["rows"])),
     "count": lambda org, body: org.store.count(body["object"], deleted=bool(body.get("deleted"))),
     "access_token": lambda org, _body: org.sessions.issue(),
