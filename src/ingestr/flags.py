@@ -42,6 +42,7 @@ class Flag(Enum):
     NO_LOAD_TIMESTAMP = "no_load_timestamp"
     DELETES = "deletes"
     REFRESH_FORMULAS = "refresh_formulas"
+    WITH_METADATA = "with_metadata"
     SCHEMA_CONTRACT = "schema_contract"
     QUARANTINE_LIMIT = "quarantine_limit"
     ALLOW_MASS_DELETE = "allow_mass_delete"

@@ -279,6 +279,13 @@ _HONOURED = (
         ours=True,
     ),
     Option(
+        name="with_metadata",
+        kind=Kind.FLAG,
+        default=False,
+        help="Keep labels, help texts and picklist values in _ingestr.objects, fields and picklist_values.",
+        ours=True,
+    ),
+    Option(
         name="schema_contract",
         kind=Kind.CHOICE,
         metavar="CONTRACT",

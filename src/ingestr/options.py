@@ -154,6 +154,7 @@ class IngestOptions(ReadOptions):
     lag: timedelta = LOOKBACK
     deletes: Deletes = Deletes.SOFT
     refresh_formulas: bool = False
+    with_metadata: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
     columns: tuple[ColumnSpec, ...] = ()
     no_inference: bool = False

@@ -53,7 +53,8 @@ def test_what_a_table_has(org: SimulatedOrg) -> None:
     told = command(org, "describe", "--source-table", "opportunity", "--format", "json")
     fields = {each["name"]: each for each in json.loads(told.stdout)["fields"]}
     assert fields["StageName"]["column_name"] == "stage_name"
-    assert {"value": "Prospecting", "label": "Prospecting", "active": True} in fields["StageName"]["choices"]
+    prospecting = {"value": "Prospecting", "label": "Prospecting", "active": True, "default": False}
+    assert prospecting in fields["StageName"]["choices"]
 
 
 def test_how_tables_refer_to_one_another(org: SimulatedOrg) -> None:

@@ -52,6 +52,8 @@ def test_the_schema_is_changed_over_http(own_talk: Talk) -> None:
     assert key.startswith("a77")
     assert own_talk.query("SELECT Size__c, Owner.Name FROM Thing__c")[0]["Size__c"] == 1.5
     assert own_talk.bulk("SELECT Note__c FROM Thing__c") == [{"Note__c": ""}]
+    _do(org, "relabel", object="Thing__c", label="Item")
+    assert own_talk.get("/sobjects/Thing__c/describe").json()["label"] == "Item"
 
 
 def test_faults_are_set_over_http(own_talk: Talk) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ingestr.errors import ConfigurationError, SourceError
+from ingestr.sources.base import Choice
 from ingestr.sources.salesforce.http.shapes import Answer
 from ingestr.sources.salesforce.meta.describe import parse_describe
 
@@ -58,6 +59,22 @@ def test_what_is_absent_is_false() -> None:
     """The set of keys differs between API versions; null is absent."""
     [field] = parse_describe(described({"name": "A", "type": "new type", "soapType": None})).fields
     assert (field.filterable, field.sortable, field.calculated, field.soap_type) == (False, False, False, "")
+
+
+def test_texts_for_people_are_texts() -> None:
+    """What no database takes as text is replaced: a strange label is no reason to fail; numbers are of usual size."""
+    told = {**FIELD, "label": "a\0b", "inlineHelpText": "\ud800!", "calculatedFormula": None, "length": 10**400}
+    values = [
+        {"active": True, "defaultValue": True, "label": "One\udfff", "value": "1"},
+        {"active": False, "label": None, "value": None},
+    ]
+    found = parse_describe(described({**told, "picklistValues": values}, label="S\0", keyPrefix=None, custom=True))
+    [field] = found.fields
+    assert (field.label, field.help, field.formula, field.length) == ("a\ufffdb", "\ufffd!", "", 0)
+    assert field.choices == (Choice("1", "One\ufffd", active=True, default=True), Choice("", "", active=False))
+    assert (found.facts.label, found.facts.key_prefix, found.facts.custom) == ("S\ufffd", "", True)
+    with pytest.raises(SourceError, match="'label' is no text"):
+        parse_describe(described({**FIELD, "label": 5}))
 
 
 def test_an_object_that_cannot_be_queried() -> None:

@@ -111,6 +111,7 @@ class Target:
         comment: what people noted about the table, or None.
         others: whatever else it would lose if it were made anew, in words: views, triggers, privileges, its owner.
         tells_case: whether the engine takes names that differ in case only for names of two things.
+        commentable: whether the login may comment on it.
         roles: the column of each role, where a run has settled that; the table need not have it.
     """
 
@@ -122,6 +123,7 @@ class Target:
     comment: str | None = None
     others: tuple[str, ...] = ()
     tells_case: bool = False
+    commentable: bool = True
     roles: Mapping[Role, str] = field(default_factory=dict)
 
     def of(self, role: Role) -> TargetColumn | None:

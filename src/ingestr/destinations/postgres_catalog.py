@@ -105,7 +105,7 @@ SELECT n.nspname, t.relname, t.relkind::text, obj_description(t.oid, 'pg_class')
    WHERE k.confrelid = t.oid AND k.contype = 'f'),
   (SELECT json_agg(json_build_array(h.thing, h.attnum)) FROM ({_DEPENDS}) h),
   (SELECT json_agg(p.thing) FROM ({_PROPERTIES}) AS p (thing)),
-  EXISTS (SELECT FROM pg_inherits WHERE inhparent = t.oid) AND t.relkind <> 'p',
+  EXISTS (SELECT FROM pg_inherits WHERE inhparent = t.oid) AND t.relkind <> 'p', pg_has_role(t.relowner, 'USAGE'),
   EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
           WHERE i.indrelid = t.oid AND starts_with(c.relname, '{KEY_INDEX}')),
   t.reltuples, pg_stat_get_dead_tuples(t.oid)
@@ -145,7 +145,7 @@ def target_of(ref: TableRef, row: Sequence[Any]) -> Target:
     Raises:
         DestinationError: what bears the name is no table that rows can be written to.
     """
-    _, _, kind, comment, columns, indexes, constraints, references, depends, properties, has_heirs, *_ = row
+    _, _, kind, comment, columns, indexes, constraints, references, depends, properties, has_heirs, owned, *_ = row
     if kind in _KINDS:
         raise DestinationError(f"{ref} is {_KINDS[kind]}, not a table", hint=f"choose another {Flag.DEST_TABLE}")
     if has_heirs:
@@ -164,6 +164,7 @@ def target_of(ref: TableRef, row: Sequence[Any]) -> Target:
         comment=comment,
         others=tuple(dict.fromkeys(others)),
         tells_case=True,
+        commentable=owned,
     )
 
 

@@ -1,17 +1,21 @@
 """What ingestr keeps about one target, looked at once a run. Knows no meaning of what is kept."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.sql import Statements
+from ingestr.core.sql import Statements, column
+from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Destination, TableRef, Target
 from ingestr.ledger.table import SystemTable
-from ingestr.strategies.base import drop
+from ingestr.strategies.base import drop, insert_into
 
 log = logging.getLogger("ingestr")
+_ROWS_A_BATCH = 10_000
 
 
 class Ledger:
@@ -26,13 +30,15 @@ class Ledger:
 
     Attributes:
         ref: the target's name.
+        tables: those that were asked for.
         target: the target as it stood then, or None.
     """
 
     def __init__(self, destination: Destination, target: TableRef, tables: Iterable[SystemTable]) -> None:
         self._destination = destination
         self.ref = target
-        every = {each.name: each for each in tables}
+        self.tables = tuple(tables)
+        every = {each.name: each for each in self.tables}
         self.target, *found = destination.describe(target, *(each.ref for each in every.values()))
         self._there: dict[str, Target | None] = dict(zip(every, found, strict=True))
         readable = {
@@ -79,6 +85,26 @@ class Ledger:
         """Statements that leave exactly these rows about the target."""
         return [*self.ensure(table), self.delete(table), *table.insert(self.ref, rows)]
 
+    def load(self, table: SystemTable, rows: Iterable[Mapping[str, object]], staging: TableRef) -> None:
+        """Leave exactly these rows about the target, however many they are: they go by the engine's bulk path.
+
+        Args:
+            table: whose rows they are.
+            rows: values by the names of the table's columns.
+            staging: a table where they wait, which is not there.
+
+        Raises:
+            DestinationError: the table is not one that ingestr made.
+        """
+        self.rows(table)
+        schema = table.schema
+        named = {"table_schema": self.ref.schema, "table_name": self.ref.name}
+        stream = RecordStream(schema, _batches(({**named, **row} for row in rows), schema.arrow))
+        self._destination.execute([*self.ensure(table), self.delete(table)])
+        self._destination.load(stream, staging, lasting=False)
+        staged = exp.select(*map(column, schema.names)).from_(staging.to_table())
+        self._destination.execute([insert_into(table.ref, schema.names, staged), drop(staging)])
+
     def insert(self, table: SystemTable, rows: Iterable[Mapping[str, object]]) -> Statements:
         """INSERT of rows about the target; nothing where there are none."""
         return table.insert(self.ref, rows)
@@ -94,3 +120,8 @@ class Ledger:
     def delete(self, table: SystemTable, *those: exp.Expr) -> exp.Expr:
         """DELETE of the rows about the target, or of those among them."""
         return table.delete(self.ref, *those)
+
+
+def _batches(rows: Iterator[Mapping[str, object]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(rows, _ROWS_A_BATCH)):
+        yield pa.RecordBatch.from_pylist(some, schema=schema)

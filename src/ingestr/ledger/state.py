@@ -43,8 +43,10 @@ COLUMNS = SystemTable(
         "field_type": _TEXT,
         "was_read": pa.bool_(),
         "mask": _TEXT,
+        "comment": _TEXT,
+        "table_comment": _TEXT,
     },
-    later=frozenset({"mask"}),
+    later=frozenset({"mask", "comment", "table_comment"}),
 )
 
 
@@ -99,29 +101,45 @@ class KeptField:
         type: its Arrow type when it was last read, as text.
         was_read: whether the last run read it.
         mask: how its values are masked, without a secret; None if they are not.
+        comment: the comment that ingestr gave the column; None if it gave none.
     """
 
     column: str
     type: str
     was_read: bool
     mask: str | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
 class KeptNames:
-    """What is kept of an object's fields in one target, and the naming that their columns follow, if there are any."""
+    """What is kept of an object's fields in one target.
+
+    Args:
+        fields: by their names.
+        naming: what their columns' names follow; None where nothing is kept.
+        comment: the comment that ingestr gave the table; None if it gave none.
+    """
 
     fields: dict[str, KeptField]
     naming: str | None
+    comment: str | None = None
 
 
 def read_names(ledger: Ledger, source_object: str) -> KeptNames:
     """What is kept of the object's fields in this target."""
     rows = [row for row in ledger.rows(COLUMNS) if row["source_object"] == source_object]
     kept = {
-        row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"], row["mask"]) for row in rows
+        row["field"]: KeptField(row["column_name"], row["field_type"], row["was_read"], row["mask"], row["comment"])
+        for row in rows
     }
-    return KeptNames(kept, rows[0]["naming"] if rows else None)
+    return KeptNames(kept, rows[0]["naming"], rows[0]["table_comment"]) if rows else KeptNames(kept, None)
+
+
+def comments_of_ours(ledger: Ledger) -> tuple[str | None, dict[str, str | None]]:
+    """The comments that ingestr gave the target, and each of its columns by its lower-case name, whatever it held."""
+    rows = ledger.rows(COLUMNS)
+    return rows[0]["table_comment"] if rows else None, {row["column_name"].lower(): row["comment"] for row in rows}
 
 
 def contents_of(
@@ -155,21 +173,22 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC) if moment is not None else None
 
 
-def write_names(ledger: Ledger, source_object: str, fields: Mapping[str, KeptField], naming: str) -> Statements:
+def write_names(ledger: Ledger, source_object: str, names: KeptNames) -> Statements:
     """Statements that leave exactly these fields for the target; none where these are kept already."""
-    kept = read_names(ledger, source_object)
-    if kept == KeptNames(dict(fields), naming) and len(ledger.rows(COLUMNS)) == len(fields):
+    if read_names(ledger, source_object) == names and len(ledger.rows(COLUMNS)) == len(names.fields):
         return []
     rows = [
         {
             "source_object": source_object,
             "field": field,
             "column_name": each.column,
-            "naming": naming,
+            "naming": names.naming,
             "field_type": each.type,
             "was_read": each.was_read,
             "mask": each.mask,
+            "comment": each.comment,
+            "table_comment": names.comment,
         }
-        for field, each in fields.items()
+        for field, each in names.fields.items()
     ]
     return ledger.replace(COLUMNS, rows)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from ingestr.core.schema import TIMESTAMP, normal_type
+from ingestr.core.schema import TIMESTAMP, Column, TableSchema, normal_type
 from ingestr.core.sql import Statements, column, identifier, sql_type
 from ingestr.destinations.base import SYSTEM_SCHEMA, TableRef, Target
 from ingestr.errors import DestinationError
@@ -39,6 +39,11 @@ class SystemTable:
     def ref(self) -> TableRef:
         """Where it lies."""
         return TableRef(SYSTEM_SCHEMA, self.name)
+
+    @property
+    def schema(self) -> TableSchema:
+        """All its columns, those that name the target first."""
+        return TableSchema(tuple(Column(name, type_) for name, type_ in {**_TARGET, **self.columns}.items()))
 
     def faults(self, there: Target) -> list[str]:
         """The columns that are missing, or of another type than ingestr gives them."""

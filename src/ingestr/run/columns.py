@@ -4,13 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ingestr.core.naming import NameRule, SchemaNaming, assign_names, column_name
-from ingestr.core.sql import Statements
 from ingestr.core.transforms import AS_THEY_COME, LOADED_AT, Treatment
 from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
-from ingestr.ledger.ledger import Ledger
-from ingestr.ledger.state import KeptField, KeptNames, write_names
+from ingestr.ledger.state import KeptField, KeptNames
 from ingestr.run.reading import Reading
 from ingestr.sources.base import Stream
 from ingestr.strategies.fit import NOTHING_DECLARED, Declared
@@ -189,11 +187,6 @@ def roles_of(stream: Stream, reading: Reading, names: Mapping[str, str]) -> dict
     }
     roles = {role: names[field] for role, field in fields.items() if field is not None and field in names}
     return {**roles, Role.LOADED_AT: LOADED_AT}
-
-
-def remember_columns(ledger: Ledger, source_object: str, columns: Columns) -> Statements:
-    """Statements that keep the names, and which fields were read, for the next run."""
-    return write_names(ledger, source_object, columns.kept, str(columns.naming))
 
 
 def settle_naming(

@@ -19,13 +19,14 @@ from ingestr.core.wording import counted
 from ingestr.destinations.base import Destination, TableRef, parse_table
 from ingestr.errors import AccessError, ConfigurationError, IngestrError, QuotaError, RequestRefusedError
 from ingestr.flags import Flag
+from ingestr.ledger.table import SystemTable
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.progress_many import SessionProgress
 from ingestr.result import IngestResult, Outcome, SessionResult, TableResult
 from ingestr.run.pipeline import copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
-from ingestr.run.session import SYSTEM_TABLES
+from ingestr.run.session import system_tables
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
 from ingestr.sources.base import Source
 from ingestr.strategies.base import create_schema, drop
@@ -103,6 +104,7 @@ class _Session:
         self._options = options
         self._destination = destination
         self._progress = progress
+        self._system: tuple[SystemTable, ...] = ()
 
     @classmethod
     @contextmanager
@@ -147,9 +149,11 @@ class _Session:
     def prepare(self, chosen: list[ChosenTable]) -> None:
         """Make what tables share, so that they need not wait for one another."""
         schemas = {self._target(table).schema for table in chosen}
-        found = self._destination.describe(*(each.ref for each in SYSTEM_TABLES))
+        every = (system_tables(self._options_of(table)) for table in chosen)
+        self._system = tuple({each.name: each for tables in every for each in tables}.values())
+        found = self._destination.describe(*(each.ref for each in self._system))
         statements = [create_schema(schema) for schema in sorted(schemas)]
-        for table, there in zip(SYSTEM_TABLES, found, strict=True):
+        for table, there in zip(self._system, found, strict=True):
             statements += table.ensure(there)
         self._destination.execute(statements)
         self._destination.commit()
@@ -158,7 +162,7 @@ class _Session:
         """Remove tables of ours that were made and not needed, where nobody else can be about to write to them."""
         if not self._destination.capabilities.exclusive:
             return
-        refs = [each.ref for each in SYSTEM_TABLES]
+        refs = [each.ref for each in self._system]
         rows = self._destination.query(*(exp.select("1").from_(ref.to_table()).limit(1) for ref in refs))
         self._destination.execute([drop(ref) for ref, found in zip(refs, rows, strict=True) if not found])
         self._destination.commit()

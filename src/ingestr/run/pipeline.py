@@ -23,19 +23,21 @@ from ingestr.destinations.base import Destination, parse_table
 from ingestr.errors import ConfigurationError, IngestrError, RequestRefusedError
 from ingestr.ledger import loads
 from ingestr.ledger import state as system
+from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, bare_table
 from ingestr.progress import Progress
 from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult
-from ingestr.run.columns import remember_columns
+from ingestr.run.comments import settle_comments
 from ingestr.run.execution import Execution, Written
 from ingestr.run.load import fill, write
+from ingestr.run.metadata import keep_metadata
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
 from ingestr.run.reconcile import Tally, reconcile
-from ingestr.run.session import Session, look
+from ingestr.run.session import Session, system_tables
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
 from ingestr.sources.base import Source
@@ -167,7 +169,7 @@ def _look_up(
         progress.note(note)
     if writes:
         destination.reserve(named.ref)
-    ledger = look(destination, named.ref)
+    ledger = Ledger(destination, named.ref, system_tables(options))
     return Session(progress, destination, source, stream, ledger, run_id, began, notes)
 
 
@@ -250,6 +252,8 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
             notes=(),
         )
         kept = [*_remember(execution, plan, tally.contents, touched=touched), *resumption.commit()]
+        if plan.with_metadata:
+            keep_metadata(execution, plan)
         destination.execute([*kept, *loads.done(session.ledger, _run_of(session, elapsed), result)])
         destination.commit(plan.target.ref)
     resumption.finish()
@@ -302,7 +306,7 @@ def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_s
 
 
 def _remember(execution: Execution, plan: TablePlan, contents: Contents, *, touched: bool) -> Statements:
-    """Statements that keep what the target covers, and its columns.
+    """Statements that keep what the target covers, and its columns with their comments.
 
     Args:
         execution: of the plan.
@@ -315,4 +319,5 @@ def _remember(execution: Execution, plan: TablePlan, contents: Contents, *, touc
     if (state := progression.after) is not None and (touched or state != progression.before):
         now = replace(state, contents=contents if state.cursor_field is not None else None)
         statements = system.write_state(session.ledger, now, session.run_id, session.began)
-    return statements + remember_columns(session.ledger, plan.source_object, plan.columns)
+    comments, names = settle_comments(execution, plan)
+    return [*statements, *comments, *system.write_names(session.ledger, plan.source_object, names)]

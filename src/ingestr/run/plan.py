@@ -80,6 +80,7 @@ def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) ->
         rules=_rules(options, predicate),
         loaded_at=None if options.no_load_timestamp else session.began,
         spool=options.spool_folder,
+        with_metadata=options.with_metadata,
     )
 
 

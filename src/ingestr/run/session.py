@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.loads import LOADS
 from ingestr.ledger.mask_key import MASK_KEY
+from ingestr.ledger.metadata import METADATA
 from ingestr.ledger.quarantine import TABLE as QUARANTINE
 from ingestr.ledger.reads import READS
 from ingestr.ledger.state import COLUMNS, STATE
+from ingestr.ledger.table import SystemTable
+from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.sources.base import Source, Stream
 
@@ -46,12 +49,12 @@ class Session:
     def anew(self, source_table: str) -> "Session":
         """The same ends, with the table described again and looked at again."""
         stream = self.source.stream(source_table)
-        return replace(self, stream=stream, ledger=look(self.destination, self.ledger.ref))
+        return replace(self, stream=stream, ledger=Ledger(self.destination, self.ledger.ref, self.ledger.tables))
 
 
-SYSTEM_TABLES = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY, LOADS)
+_ALWAYS = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY, LOADS)
 
 
-def look(destination: Destination, target: TableRef) -> Ledger:
-    """Look at a target and at what is kept about it, in one go."""
-    return Ledger(destination, target, SYSTEM_TABLES)
+def system_tables(options: IngestOptions) -> tuple[SystemTable, ...]:
+    """The tables of ours that a run may write to."""
+    return (*_ALWAYS, *METADATA) if options.with_metadata else _ALWAYS

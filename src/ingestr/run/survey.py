@@ -103,7 +103,7 @@ def discover(source_uri: Secret, wanted: Sequence[str], excluded: Sequence[str],
                 FoundTable(
                     table.source_table,
                     stream.source_object,
-                    label or stream.label,
+                    label or stream.facts.label,
                     plan.rows,
                     str(stream.strategy),
                     stream.cursor_field,
@@ -128,7 +128,7 @@ def _described(source: Source, table: str) -> DescribedTable:
     stream = source.stream(table)
     names = assign_names(stream.schema.names, {}, SchemaNaming.DEFAULT)
     fields = tuple((names.get(each.name), each) for each in stream.fields)
-    return DescribedTable(table, stream.source_object, stream.label, fields)
+    return DescribedTable(table, stream.source_object, stream.facts.label, fields)
 
 
 def check(source_uri: Secret | None, dest_uri: Secret | None, dest_schema: str | None, clock: Clock) -> list[Finding]:

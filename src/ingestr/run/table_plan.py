@@ -101,6 +101,7 @@ class TablePlan:
         rules: what may become of rows and columns.
         loaded_at: the load timestamp; None where the rows bear none.
         spool: the folder in which complete pages wait until the commit.
+        with_metadata: whether what the source tells of its fields is kept too.
         keyed: whether the primary key tells the rows apart, as far as rows have been seen.
     """
 
@@ -121,6 +122,7 @@ class TablePlan:
     rules: Rules
     loaded_at: datetime | None
     spool: Path
+    with_metadata: bool
     keyed: bool = True
 
     @property

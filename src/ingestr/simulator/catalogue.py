@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from ingestr.simulator.model import NO_PREFIX, ORDINARY_FLAGS, Field, SObject
-from ingestr.simulator.picklists import picklist_values
+from ingestr.simulator.picklists import picklist_labels, picklist_values
 
 _TOKEN = re.compile(
     r"(?P<name>\w+):(?P<type>\w+)(?:\((?P<size>\d+)(?:,(?P<scale>\d+))?\))?(?:\[(?P<digits>\d+)\])?"
@@ -94,6 +94,7 @@ def _parse_field(owner: str, token: str) -> Field:
         raise ValueError(f"catalogue.txt: {owner}: cannot read {token!r}")
     part = match.groupdict(default="")
     kind, size = part["type"], int(part["size"] or 0)
+    choices = picklist_values(owner, part["name"]) if kind in {"picklist", "multipicklist", "combobox"} else ()
     numeric = kind in _NUMBERS_WITH_SCALE
     return Field(
         name=part["name"],
@@ -109,7 +110,8 @@ def _parse_field(owner: str, token: str) -> Field:
         createable="c" in part["write"],
         updateable="u" in part["write"],
         traits=frozenset({part["traits"]} - {""}),
-        picklist=picklist_values(owner, part["name"]) if kind in {"picklist", "multipicklist", "combobox"} else (),
+        picklist=choices,
+        picklist_labels=picklist_labels(part["name"], choices),
     )
 
 

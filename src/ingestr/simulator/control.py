@@ -163,7 +163,7 @@ def _delete(org: OrgState, body: dict[str, Any]) -> int:
 
 def _add_field(org: OrgState, body: dict[str, Any]) -> None:
     facts = dict(body.get("facts", {}))
-    for name in ("reference_to", "picklist"):
+    for name in ("reference_to", "picklist", "picklist_labels"):
         if name in facts:
             facts[name] = tuple(facts[name])
     org.store.add_field(body["object"], body["field"], body["type"], body.get("values"), facts)
@@ -222,6 +222,7 @@ OPERATIONS: dict[str, Operation] = {
         body["object"], body["field"], {"type": body["type"], **body.get("facts", {})}
     ),
     "add_object": _add_object,
+    "relabel": lambda org, body: org.store.relabel(body["object"], body["label"]),
     "grow": lambda org, body: org.store.grow(body["object"], int(body["rows"])),
     "count": lambda org, body: org.store.count(body["object"], deleted=bool(body.get("deleted"))),
     "access_token": lambda org, _body: org.sessions.issue(),

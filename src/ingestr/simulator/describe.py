@@ -35,7 +35,7 @@ def summarise(owner: SObject, base: str) -> dict[str, Any]:
     """Return the entry of an object in describeGlobal."""
     url = f"{base}/sobjects/{owner.name}"
     flags = owner.flags
-    label = make_label(owner.name)
+    label = owner.label or make_label(owner.name)
     return {
         "activateable": False,
         "associateEntityType": owner.satellite[0] if owner.satellite else None,
@@ -112,7 +112,6 @@ _NEVER_SET: dict[str, Any] = {
     "filteredLookupInfo": None,
     "formulaTreatNullNumberAsZero": False,
     "highScaleNumber": False,
-    "inlineHelpText": None,
     "referenceTargetField": None,
     "relationshipOrder": None,
     "restrictedDelete": False,
@@ -162,6 +161,7 @@ def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
         "extraTypeInfo": _extra_type_info(owner, each),
         "htmlFormatted": "rich" in each.traits,
         "idLookup": identity or each.name in _ID_LOOKUPS.get(owner.name, ()) or "external" in each.traits,
+        "inlineHelpText": each.help,
         "label": each.label or make_label(each.name, owner.name),
         "mask": "*" if each.type == "encryptedstring" else None,
         "maskType": "all" if each.type == "encryptedstring" else None,
@@ -169,8 +169,8 @@ def describe_field(owner: SObject, each: Field) -> dict[str, Any]:
         "namePointing": polymorphic,
         "permissionable": each.nillable and (each.createable or each.calculated),
         "picklistValues": [
-            {"active": True, "defaultValue": False, "label": value, "validFor": None, "value": value}
-            for value in each.picklist
+            {"active": True, "defaultValue": False, "label": label, "validFor": None, "value": value}
+            for value, label in zip(each.picklist, each.picklist_labels or each.picklist, strict=True)
         ],
         "polymorphicForeignKey": polymorphic,
         "queryByDistance": each.type in {"address", "location"},

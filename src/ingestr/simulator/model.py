@@ -72,7 +72,9 @@ class Field:
     traits: frozenset[str] = frozenset()
     compound: str | None = None
     picklist: tuple[str, ...] = ()
+    picklist_labels: tuple[str, ...] = ()  # in the order of the values; those alone where there are none
     label: str | None = None
+    help: str | None = None
     hidden: bool = False
     wire: str | None = None  # the type of the values where describe tells an untruth, as it does for some int fields
 
@@ -155,6 +157,7 @@ class SObject:
     satellite: tuple[str, str] | None = None  # (kind such as History, parent object)
     refusal: tuple[str, str] | None = None  # (errorCode, message) of any query
     unless: tuple[str, ...] = ()  # but for one that names values of one of these fields
+    label: str | None = None
     _by_lower: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

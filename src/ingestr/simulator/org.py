@@ -209,7 +209,8 @@ class SimulatedOrg(OrgState):
             field: API name of the field.
             kind: its type in describe, such as `string` or `currency`.
             values: values that go round and round over the rows in Id order.
-            facts: length, precision, scale, digits, reference_to, picklist, wire (the values' true type) and the like.
+            facts: length, precision, scale, digits, reference_to, picklist, picklist_labels, label, help, wire (the
+                values' true type) and the like.
         """
         self.store.add_field(name, field, kind, None if values is None else list(values), facts)
 
@@ -224,6 +225,10 @@ class SimulatedOrg(OrgState):
     def retype_field(self, name: str, field: str, kind: str, **facts: Any) -> None:
         """Give a field another type; values that do not fit become null."""
         self.store.change_field(name, field, {"type": kind, **facts})
+
+    def relabel(self, name: str, label: str) -> None:
+        """Call an object otherwise."""
+        self.store.relabel(name, label)
 
     def grow(self, name: str, rows: int) -> None:
         """Add seeded rows until `query` sees that many."""

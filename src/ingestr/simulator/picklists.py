@@ -67,6 +67,18 @@ _BY_FIELD = {
     "RecurrenceType": "RecursDaily|RecursEveryWeekday|RecursMonthly|RecursWeekly|RecursYearly",
 }
 
+# Of values that people see under other words, by field.
+_LABELS = {
+    "ForecastCategory": {"BestCase": "Best Case", "Forecast": "Commit"},
+    "LanguageLocaleKey": {"en_US": "English", "de": "German", "ja": "Japanese", "pt_BR": "Portuguese (Brazil)"},
+}
+
+
+def picklist_labels(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what people see for each value of a picklist; nothing where that is the values."""
+    known = _LABELS.get(name)
+    return tuple(known.get(value, value) for value in values) if known else ()
+
 
 def picklist_values(owner: str, name: str) -> tuple[str, ...]:
     """Return the values of a picklist, or a few letters for one that nobody knows."""

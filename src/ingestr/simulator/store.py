@@ -228,6 +228,12 @@ class Store:
                     cursor.execute(f"ALTER TABLE {quote(name)} DROP COLUMN {quote(field)}")
             self.changed(name)
 
+    def relabel(self, name: str, label: str) -> None:
+        """Change what people call an object."""
+        with self.lock:
+            self.need(name).label = label
+            self.changed(name)
+
     def change_field(self, name: str, field: str, facts: dict[str, Any]) -> None:
         """Change facts of a field, and the type of its column if need be; a value that does not fit becomes null."""
         with self.lock:

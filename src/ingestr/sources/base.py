@@ -231,11 +231,30 @@ class Choice:
         value: as it is stored.
         label: as people see it.
         active: whether it can still be chosen.
+        default: whether it is chosen where nobody chooses.
     """
 
     value: str
     label: str
     active: bool = True
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What a source knows of a table, for people.
+
+    Args:
+        label: what people call one of its rows; empty where nobody has named it.
+        plural: what they call several.
+        key_prefix: what the keys of its rows begin with; empty where they do not tell their table.
+        custom: whether the users of the platform have made it.
+    """
+
+    label: str = ""
+    plural: str = ""
+    key_prefix: str = ""
+    custom: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,6 +271,13 @@ class SourceField:
         references: the tables that its values lead to.
         calculated: whether its values change without the row's timestamp moving.
         note: why it is not read, if it is not.
+        length: the most characters of a text; 0 of what has no such bound.
+        precision: digits of a number; 0 where they are not declared.
+        scale: digits behind its point.
+        nullable: whether it may be empty.
+        custom: whether the users of the platform have made it.
+        formula: how its values are worked out, where the platform tells.
+        relationship: the name under which the platform's queries go on to the table that it leads to.
     """
 
     name: str
@@ -263,6 +289,13 @@ class SourceField:
     references: tuple[str, ...] = ()
     calculated: bool = False
     note: str = ""
+    length: int = 0
+    precision: int = 0
+    scale: int = 0
+    nullable: bool = True
+    custom: bool = False
+    formula: str = ""
+    relationship: str = ""
 
 
 class Stream(Protocol):
@@ -277,8 +310,8 @@ class Stream(Protocol):
         """The platform's own name of the table."""
 
     @property
-    def label(self) -> str:
-        """What people call the table."""
+    def facts(self) -> TableFacts:
+        """What the platform knows of the table, for people."""
 
     @property
     def fields(self) -> Sequence[SourceField]:

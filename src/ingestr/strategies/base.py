@@ -237,21 +237,21 @@ def comments_on(load: Load) -> Statements:
         return []
     statements: Statements = []
     if noted.comment is not None:
-        statements.append(_comment("TABLE", load.ref.to_table(), noted.comment))
+        statements.append(comment_on(load.ref, None, noted.comment))
     written = {name.lower(): name for name in load.staged.names}
     for each in noted.columns:
         if each.comment is not None and each.name.lower() in written:
-            place = exp.Column(
-                this=identifier(written[each.name.lower()]),
-                table=identifier(load.ref.name),
-                db=identifier(load.ref.schema),
-            )
-            statements.append(_comment("COLUMN", place, each.comment))
+            statements.append(comment_on(load.ref, written[each.name.lower()], each.comment))
     return statements
 
 
-def _comment(kind: str, place: exp.Expr, text: str) -> exp.Expr:
-    return exp.Comment(this=place, kind=kind, expression=exp.Literal.string(text))
+def comment_on(table: TableRef, name: str | None, text: str) -> exp.Expr:
+    """COMMENT ON a column of a table, or the table itself where the name is None."""
+    literal = exp.Literal.string(text)
+    if name is None:
+        return exp.Comment(this=table.to_table(), kind="TABLE", expression=literal)
+    place = exp.Column(this=identifier(name), table=identifier(table.name), db=identifier(table.schema))
+    return exp.Comment(this=place, kind="COLUMN", expression=literal)
 
 
 def count_rows(destination: Destination, table: TableRef, where: exp.Expr | None = None) -> int:

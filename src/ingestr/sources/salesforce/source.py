@@ -25,6 +25,7 @@ from ingestr.sources.base import (
     RejectedRow,
     SourceField,
     SourceTable,
+    TableFacts,
     Usage,
 )
 from ingestr.sources.salesforce.http.client import SalesforceClient
@@ -50,6 +51,8 @@ from ingestr.sources.salesforce.read.resume_token import ResumeToken
 from ingestr.sources.salesforce.read.spool import Spool
 
 log = logging.getLogger("ingestr.salesforce")
+
+_NUMBERS = (pa.int64(), pa.float64())
 
 
 class SalesforceSource:
@@ -211,9 +214,9 @@ class SalesforceStream:
         self.notes = _notes(relation)
 
     @property
-    def label(self) -> str:
-        """What people call the object."""
-        return self._describe.label
+    def facts(self) -> TableFacts:
+        """What people call the object, and what its Ids begin with; nobody has named the rows of a query."""
+        return self._describe.facts if self._relation.own is None else TableFacts()
 
     @property
     def fields(self) -> list[SourceField]:
@@ -230,6 +233,14 @@ class SalesforceStream:
                 each.references,
                 each.calculated,
                 "" if each.readable else each.note or "its parts are columns",
+                each.length,
+                # Of picklists it is the number of lines that are shown.
+                each.precision if each.arrow_type in _NUMBERS else 0,
+                each.scale,
+                each.nillable,
+                each.custom,
+                each.formula,
+                each.relationship,
             )
             for each in shown
         ]

@@ -17,6 +17,8 @@ _NAME = re.compile(r"[^\W\d_]\w*")
 _ADDRESS = re.compile(r"/services/[!-\[\]-~]+")
 _LOCATOR = re.compile(r"[!-~]+")
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+# NUL, and halves of surrogate pairs, which JSON can spell and UTF-8 cannot.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]")
 _MOST_SHOWN = 60
 # Rows may all be filtered out of a page, hardly of so many in a row.
@@ -57,6 +59,15 @@ def text_in(answer: Answer, key: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise unexpected(answer.doing, f"its {key!r} is no text: {_shown(value)}")
     return value
+
+
+def words_in(answer: Answer, key: str) -> str:
+    """The text for people under a key, without what no database takes as text; empty where it is absent or null.
+
+    Raises:
+        SourceError: it is no text.
+    """
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text_in(answer, key, ""))
 
 
 def rows_in(answer: Answer, key: str) -> int | None:

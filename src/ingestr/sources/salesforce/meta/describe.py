@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ingestr.core.naming import Names, only_one
 from ingestr.errors import ConfigurationError, RequestRefusedError, SourceError, UnknownNameError
-from ingestr.sources.base import Choice
-from ingestr.sources.salesforce.http.checks import name_in, text_in
-from ingestr.sources.salesforce.http.shapes import Answer, unexpected
+from ingestr.sources.base import Choice, TableFacts
+from ingestr.sources.salesforce.http.checks import name_in, text_in, words_in
+from ingestr.sources.salesforce.http.shapes import Answer, unexpected, whole_number
 from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
 from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
 from ingestr.sources.salesforce.meta.types import Field
@@ -25,13 +25,13 @@ class ObjectDescribe:
         name: its own spelling of its name.
         fields: in Salesforce's order.
         replicateable: whether deletions are logged.
-        label: what people call it.
+        facts: what people call it, and what its Ids begin with.
     """
 
     name: str
     fields: tuple[Field, ...]
     replicateable: bool = False
-    label: str = ""
+    facts: TableFacts = field(default_factory=TableFacts)
 
     @cached_property
     def _by_name(self) -> dict[str, Field]:
@@ -132,7 +132,10 @@ def parse_describe(body: Answer) -> ObjectDescribe:
             raise unexpected(body.doing, f"it tells of two fields named {field.name}")
     if not fields:
         raise SourceError(f"describing {name}: no field is visible to this user", hint="check the user's permissions")
-    return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")), text_in(body, "label", ""))
+    facts = TableFacts(
+        words_in(body, "label"), words_in(body, "labelPlural"), words_in(body, "keyPrefix"), bool(body.get("custom"))
+    )
+    return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")), facts)
 
 
 def _field(item: Answer) -> Field:
@@ -147,11 +150,14 @@ def _field(item: Answer) -> Field:
         compound=text_in(item, "compoundFieldName", ""),
         relationship=text_in(item, "relationshipName", ""),
         references=_names(item.get("referenceTo")),
-        label=text_in(item, "label", ""),
-        help=text_in(item, "inlineHelpText", ""),
+        label=words_in(item, "label"),
+        help=words_in(item, "inlineHelpText"),
         choices=_choices(item),
-        precision=_digits(item.get("precision")),
-        scale=_digits(item.get("scale")),
+        precision=_number(item.get("digits" if item.get("type") == "int" else "precision")),
+        scale=_number(item.get("scale")),
+        length=_number(item.get("length")),
+        custom=bool(item.get("custom")),
+        formula=words_in(item, "calculatedFormula"),
     )
 
 
@@ -163,13 +169,13 @@ def _choices(item: Answer) -> tuple[Choice, ...]:
     if not item.get("picklistValues"):
         return ()
     return tuple(
-        Choice(text_in(each, "value", ""), text_in(each, "label", ""), active=each.flag("active"))
+        Choice(words_in(each, "value"), words_in(each, "label"), each.flag("active"), each.flag("defaultValue"))
         for each in item.answers("picklistValues")
     )
 
 
-def _digits(told: object) -> int:
-    return told if isinstance(told, int) and told >= 0 else 0
+def _number(told: object) -> int:
+    return max(whole_number(told) or 0, 0)
 
 
 def _not_queryable(name: str) -> ConfigurationError:

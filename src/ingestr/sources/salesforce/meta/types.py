@@ -59,14 +59,17 @@ class Field:
         sortable: whether rows may be ordered by it.
         nillable: whether it may be empty.
         calculated: whether its value changes without the row's timestamp moving.
-        precision: digits of a number.
-        scale: digits behind its point.
         compound: the field of several values that it is a part of, or empty.
         relationship: the name under which a path goes on to the parent; empty where there is none.
         references: the objects that the parent may be of.
         label: what people call it.
         help: what people are told of it.
         choices: the values of a picklist.
+        precision: digits of a number.
+        scale: digits behind its point.
+        length: the most characters of a text.
+        custom: whether somebody added it to the object.
+        formula: the text of a formula; empty of a roll-up, and where the user may not see it.
     """
 
     name: str
@@ -85,6 +88,9 @@ class Field:
     choices: tuple[Choice, ...] = field(default=(), compare=False)
     precision: int = 0
     scale: int = 0
+    length: int = field(default=0, compare=False)
+    custom: bool = field(default=False, compare=False)
+    formula: str = field(default="", compare=False)
 
     @property
     def readable(self) -> bool:
