@@ -11,7 +11,6 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import Window
 from ingestr.core.masking import new_key
 from ingestr.core.naming import assign_names
 from ingestr.core.schema import MOST_DIGITS
@@ -25,7 +24,7 @@ from ingestr.ledger import loads
 from ingestr.ledger import state as system
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, bare_table
-from ingestr.progress import Progress
+from ingestr.progress import Progress, SilentProgress
 from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult
 from ingestr.run.columns import remember_columns
@@ -34,7 +33,7 @@ from ingestr.run.load import fill, write
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Tally, reconcile
+from ingestr.run.reconcile import Tally, add_missing, reconcile
 from ingestr.run.session import Session, look
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
@@ -68,15 +67,29 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
 
 
 def copy_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    until: datetime | None = None,
 ) -> IngestResult:
-    """Copy one table between two ends that are open; the calls in the result are those for this table alone."""
+    """Copy one table between two ends that are open; the calls in the result are those for this table alone.
+
+    Args:
+        source, destination: both ends.
+        options: what the user asked for.
+        clock: time and waiting.
+        progress: told what happens.
+        until: by the source's clock, the moment at which the table is to end; None for when it is read.
+    """
     began = clock.monotonic()
 
     def elapsed() -> float:
         return clock.monotonic() - began
 
-    session = _look_up(source, destination, options, clock, progress, writes=True)
+    session = replace(_look_up(source, destination, options, clock, progress, writes=True), until=until)
     try:
         try:
             return _carry_out(session, make_plan(session, options), elapsed)
@@ -120,11 +133,44 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
 
 
 def preview_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    until: datetime | None = None,
 ) -> Preview:
     """What ``copy_table`` would do; writes nothing."""
-    session = _look_up(source, destination, options, clock, progress, writes=False)
+    session = replace(_look_up(source, destination, options, clock, progress, writes=False), until=until)
     return preview(session, make_plan(session, options, dry=True))
+
+
+class _Quiet(SilentProgress):
+    """Says nothing: all that there is to say was said when the table was copied."""
+
+    def note(self, text: str) -> None:
+        """Something that the user has been told."""
+
+
+def add_rows(
+    source: Source, destination: Destination, options: IngestOptions, keys: tuple[str, ...], clock: Clock
+) -> int:
+    """Read rows of these keys into a table that has been copied and lacks them; what it covers stays the same.
+
+    Returns how many rows the table gained: none where rows cannot be added by their key.
+    """
+    session = _look_up(source, destination, options, clock, _Quiet(), writes=True)
+    plan, stream = make_plan(session, replace(options, full_refresh=False)), session.stream
+    marked = stream.deleted_field is None or plan.reading.reads(stream.deleted_field)
+    if plan.traits.has_versions or plan.reading.primary_key != stream.primary_key or not marked:
+        return 0
+    execution = Execution(session, plan)
+    gained = add_missing(execution, plan.catching_up(None), keys).inserted
+    unmoved = replace(plan, progression=replace(plan.progression, after=plan.progression.before))
+    destination.execute(_remember(execution, unmoved, touched=gained > 0))
+    destination.commit(plan.target.ref)
+    return gained
 
 
 @contextmanager
@@ -215,9 +261,9 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
-    in_source = stream.count_live(plan.upper, plan.covered) if plan.compared else None
+    in_source = stream.count_live(plan.ends, plan.covered) if plan.compared else None
     with _breaking_off(session, resumption):
-        checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.upper)
+        checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.ends)
         first = plan
         if resumed is not None:
             moment = f"{resumed:%Y-%m-%d %H:%M:%S} UTC"
@@ -268,10 +314,10 @@ def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written
         moment = f"{since:%Y-%m-%d %H:%M:%S} UTC"
         execution.note(f"{plan.target.ref} is as of {moment}: the object has no key to tell later changes")
         return Written()
-    later, written = write(execution, plan.catching_up(Window(field, since - plan.lag, plan.upper)))
+    later, written = write(execution, plan.catching_up(plan.changes_since(since - plan.lag, field)))
     if not plan.traits.whole:
         return written
-    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.upper, plan.covered))
+    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.ends, plan.covered))
     return written + tally.healed
 
 

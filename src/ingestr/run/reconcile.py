@@ -7,7 +7,7 @@ engine.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -58,7 +58,7 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
         execution: of the plan, whose rows are written.
         plan: what was done.
         since: deletions before this moment are known already; None after a read of everything.
-        in_source: live rows at the source at ``plan.upper``, counted when the run began.
+        in_source: live rows at the source, of those created before ``plan.ends``, counted when the run began.
 
     Raises:
         IncompleteReadError: the sides differ and cannot be brought together.
@@ -112,7 +112,7 @@ class _Sides:
         created, changed, cursor = target.of(Role.CREATED), target.of(Role.CHANGED), target.of(Role.CURSOR)
         conditions: list[exp.Expr] = [exp.true()]
         if created:
-            conditions.append(_moment_of(created) < upper)
+            conditions.append(_moment_of(created) < moment(self.plan.ends))
         if target.of(Role.DELETED):
             there = live_rows(target)
             conditions.append(exp.or_(there, _moment_of(changed) >= upper) if changed else there)
@@ -161,7 +161,7 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     execution, plan = both.execution, both.plan
     request = ReadRequest(
         fields=execution.stream.primary_key,
-        live_before=plan.upper,
+        live_before=plan.ends,
         window=plan.covered,
         private=both.key_mask is not None,
     )
@@ -188,6 +188,14 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
 
     with execution.stream.read(request) as stream:
         return _with_staged(both, stream, compare)
+
+
+def add_missing(execution: Execution, plan: TablePlan, keys: tuple[str, ...]) -> Written:
+    """Read rows of these keys, which the target lacks; deleted ones are added where it keeps such."""
+    written = merge_rows(execution, plan, keys)
+    if plan.rules.deletes is not Deletes.HARD:
+        return written
+    return replace(written, inserted=written.inserted - _remove_marked(_Sides(execution, plan)))
 
 
 def _ids_table(both: _Sides) -> TableRef:
