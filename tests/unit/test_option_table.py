@@ -35,7 +35,7 @@ DOCUMENTED = {
 # And what only this one has.
 OURS = """
     --dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key --numbers
-    --exclude-table --tables-in-flight --lag"""
+    --exclude-table --tables-in-flight --lag --consistent"""
 
 
 def documented() -> list[tuple[str, str, str]]:

@@ -33,7 +33,7 @@ from ingestr.run.load import fill, write
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Tally, add_missing, reconcile
+from ingestr.run.reconcile import Count, Tally, add_missing, count_source, reconcile
 from ingestr.run.session import Session, look
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
@@ -261,7 +261,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
-    in_source = stream.count_live(plan.ends, plan.covered) if plan.compared else None
+    counted = count_source(stream, plan) if plan.compared else None
     with _breaking_off(session, resumption):
         checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.ends)
         first = plan
@@ -273,7 +273,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         if resumed is not None and plan.coverage.reaches_now and plan.reading.limit is None:
             written += _catch_up(execution, done, resumed)
         filled = fill(execution, done)
-        tally = _tally(execution, done, resumed, in_source)
+        tally = _tally(execution, done, resumed, counted)
         written += tally.healed
         touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
         result = IngestResult(
@@ -317,7 +317,7 @@ def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written
     later, written = write(execution, plan.catching_up(plan.changes_since(since - plan.lag, field)))
     if not plan.traits.whole:
         return written
-    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.ends, plan.covered))
+    tally = reconcile(execution, later, since - plan.lag, count_source(stream, plan))
     return written + tally.healed
 
 
@@ -339,12 +339,12 @@ def _breaking_off(session: Session, resumption: Resumption) -> Iterator[None]:
         raise
 
 
-def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_source: int | None) -> Tally:
+def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, counted: Count | None) -> Tally:
     """Count both sides, and bring them together."""
-    if not plan.compared:
-        return Tally(0, in_source, count_rows(execution.destination, plan.target.ref))
+    if counted is None:
+        return Tally(0, None, count_rows(execution.destination, plan.target.ref))
     since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
+    return reconcile(execution, plan, since - plan.lag if since else None, counted)
 
 
 def _remember(execution: Execution, plan: TablePlan, *, touched: bool) -> Statements:
