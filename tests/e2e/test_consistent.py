@@ -123,7 +123,7 @@ STRATEGIES = [None, "replace", "truncate+insert", "merge", "delete+insert", "scd
 def test_the_tables_end_where_the_session_began(frozen: SimulatedOrg, either: Database, strategy: str | None) -> None:
     """Rows that are created while tables are read are in none of them, at the first run and at later ones."""
     org = frozen
-    options = {"incremental_strategy": strategy}
+    options = dict[str, Any](incremental_strategy=strategy)
     if strategy == "delete+insert":
         options["incremental_key"] = "system_modstamp"
     for number in (1, 2):
@@ -147,31 +147,17 @@ def test_the_tables_end_where_the_session_began(frozen: SimulatedOrg, either: Da
         org.clock.advance(3600)
 
 
-def test_a_row_that_changes_while_it_waits_is_there(frozen: SimulatedOrg, either: Database) -> None:
+@pytest.mark.parametrize("strategy", ["replace", "merge"])
+def test_a_row_that_changes_while_it_waits_is_there(frozen: SimulatedOrg, either: Database, strategy: str) -> None:
     """Salesforce gives no earlier version: the row comes as it is now, and is neither missed nor taken for new."""
     org = frozen
     [waits] = org.insert("Contact", [{"LastName": "waits"}])
-    [goes] = org.insert("Account", [{"Name": "goes"}])
     org.clock.advance(60)
-
-    def change() -> None:
-        org.update("Contact", [waits], {"Phone": "1"})
-        org.update("Account", [goes], {"Phone": "1"})
-
-    for merged in ("contact", None):
-        options = {"incremental_strategy": "merge"} if merged else {}
-        copy(org, "account,contact", either, {"contact": after(org, 30, change)}, full_refresh=True, **options)
-        assert content(either, f"SELECT phone FROM raw.contact WHERE id = '{waits}'") == [("1",)]
+    for phone in ("1", "2"):
+        change = after(org, 30, partial(org.update, "Contact", [waits], {"Phone": phone}))
+        copy(org, "account,contact", either, {"contact": change}, incremental_strategy=strategy)
+        assert content(either, f"SELECT phone FROM raw.contact WHERE id = '{waits}'") == [(phone,)]
         org.clock.advance(3600)
-    org.update("Account", [goes], {"Phone": "2"})
-    org.clock.advance(60)
-    copy(
-        org,
-        "account,contact",
-        either,
-        {"contact": after(org, 30, lambda: org.update("Contact", [waits], {"Phone": "2"}))},
-    )
-    assert content(either, f"SELECT phone FROM raw.contact WHERE id = '{waits}'") == [("2",)]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -180,7 +166,7 @@ def test_what_a_changed_row_refers_to_is_read_too(
     frozen: SimulatedOrg, either: Database, strategy: str | None, first: bool
 ) -> None:
     """A contact moves to an account that was created when accounts had been read: that one comes, with its parent."""
-    org, options = frozen, {"incremental_strategy": strategy}
+    org, options = frozen, dict[str, Any](incremental_strategy=strategy)
     moves = org.table("Contact").column("Id").to_pylist()[0]
     if not first:
         copy(org, "account,contact", either, **options)
@@ -203,6 +189,22 @@ def test_what_a_changed_row_refers_to_is_read_too(
     deleted = strategy != "replace"
     assert_same(loaded(either, "raw.account"), expected(org, "Account", deleted=deleted))
     assert_same(loaded(either, "raw.contact"), expected(org, "Contact", deleted=strategy == "merge"))
+
+
+@pytest.mark.parametrize("options", [{"deletes": "hard"}, {"incremental_strategy": "replace"}])
+def test_a_deleted_row_is_not_read_besides(frozen: SimulatedOrg, either: Database, options: dict[str, Any]) -> None:
+    """A table that keeps no deleted rows gets none of them because others refer to them: these are orphans."""
+    org = frozen
+    moves = org.table("Contact").column("Id").to_pylist()[0]
+    made = org.insert("Account", [{"Name": "short-lived"}])
+    org.delete("Account", made)
+    org.clock.advance(60)
+    move = after(org, 30, partial(org.update, "Contact", [moves], {"AccountId": made[0]}))
+    result = copy(org, "account,contact", either, {"contact": move}, **options)
+    [orphans] = fits(result).orphans
+    assert (orphans.table, orphans.column, orphans.examples) == ("raw.contact", "account_id", (made[0],))
+    assert made[0] not in ids(either, "account")
+    assert result.notes == ()
 
 
 def test_a_row_that_comes_to_light_late(frozen: SimulatedOrg, either: Database) -> None:
@@ -238,8 +240,8 @@ def test_the_next_run_misses_nothing(frozen: SimulatedOrg, either: Database) -> 
 
     fits(copy(org, tables, either, {"opportunity": after(org, 30, happen), "contact": happen}))
     org.clock.advance(20)
-    for options in ({"consistent": True}, {"consistent": False}):
-        result = copy(org, tables, either, **options)
+    for consistent in (True, False):
+        result = copy(org, tables, either, consistent=consistent)
         for name in ("Account", "Opportunity"):
             assert_same(loaded(either, f"raw.{name.lower()}"), expected(org, name, deleted=True))
         merged = each(result)["account"]
@@ -297,15 +299,19 @@ def test_orphans_are_counted(org: SimulatedOrg, either: Database) -> None:
     assert not [note for note in result.notes if "read besides" in note]
 
 
+def columns_of(result: SessionResult) -> set[str]:
+    """The columns in which orphans were found."""
+    return {f"{one.table}.{one.column}" for one in fits(result).orphans}
+
+
 def test_only_what_can_be_told_is_checked(org: SimulatedOrg, either: Database) -> None:
     """A reference is left out where a parent is not of the session, failed, or is masked, excluded or not whole."""
     broken(org)
-    columns = lambda result: {f"{one.table}.{one.column}" for one in fits(result).orphans}  # noqa: E731
-    assert "raw.task.who_id" not in columns(copy(org, "contact,task", either))
-    assert "raw.contact.account_id" in columns(copy(org, "account,contact", either, full_refresh=True))
+    assert "raw.task.who_id" not in columns_of(copy(org, "contact,task", either))
+    assert "raw.contact.account_id" in columns_of(copy(org, "account,contact", either, full_refresh=True))
     for options in ({"mask": ["account_id:hash"]}, {"sql_exclude_columns": ["account_id"]}):
         result = copy(org, "account,contact", either, own={"contact": options}, full_refresh=True)
-        assert "raw.contact.account_id" not in columns(result)
+        assert "raw.contact.account_id" not in columns_of(result)
     copy(org, "account,contact", either, full_refresh=True, consistent=False)
     body = json.dumps([{"errorCode": "UNKNOWN_EXCEPTION", "message": "Internal Salesforce.com Error"}])
     org.faults.add(Fault(path=r"FROM\+Account", times=None, status=400, headers=JSON_HEADERS, body=body))
@@ -474,7 +480,15 @@ def test_the_command(org: SimulatedOrg, tmp_path: Path) -> None:
 
 def test_a_plan_reads_up_to_the_same_moment(org: SimulatedOrg, tmp_path: Path) -> None:
     """The plan of a session shows the queries of the run, and writes nothing."""
-    words = ("ingest", "--dry-run", "--consistent", "--dest-uri", "duckdb:///sf.db", "--source-table", "account,contact")
+    words = (
+        "ingest",
+        "--dry-run",
+        "--consistent",
+        "--dest-uri",
+        "duckdb:///sf.db",
+        "--source-table",
+        "account,contact",
+    )
     planned = command(*words, "--progress", "json", cwd=tmp_path, SOURCE_URI=source_uri(org))
     assert planned.returncode == 0, planned.stderr
     plans = [event for event in map(json.loads, planned.stdout.splitlines()) if event["event"] == "plan"]

@@ -187,18 +187,21 @@ class _Session:
         A row that changed after the moment at which the tables end may refer to a row that was created after it, and
         one that came to light late to a row whose table had been read by then.
         """
-        copied = {str(self._target(table)): (table, each) for table, each in found if isinstance(each, IngestResult)}
-        tables = [
-            CopiedTable(table.source_table, self._target(table), STRATEGIES[each.strategy].TRAITS)
-            for table, each in copied.values()
+        by_name = {table.source_table: table for table, each in found if isinstance(each, IngestResult)}
+        copied = [
+            CopiedTable(
+                table.source_table,
+                self._target(table),
+                STRATEGIES[each.strategy].TRAITS,
+                until - self._options_of(table).lag,
+            )
+            for table, each in found
+            if isinstance(each, IngestResult)
         ]
-        references = find_references(self.source, self._destination, tables)
-        since = {ref: until - self._options_of(table).lag for ref, (table, _) in copied.items()}
-        by_name = {table.source_table: table for table, _ in copied.values()}
+        references = find_references(self.source, self._destination, copied)
         orphans, asked = find_orphans(self._destination, references), set[tuple[str, str]]()
         for _ in range(_ROUNDS):
-            broken = [(each, since[str(each.child.ref)]) for each, _ in orphans]
-            missing = find_missing(self._destination, broken, _MOST_MISSING) - asked
+            missing = find_missing(self._destination, [each for each, _ in orphans], _MOST_MISSING) - asked
             asked |= missing
             if not sum(self._add(by_name[name], keys, clock) for name, keys in _by_table(missing)):
                 break

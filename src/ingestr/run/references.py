@@ -33,11 +33,14 @@ class CopiedTable:
         source_table: what the source was asked for.
         ref: where it lies.
         traits: of the way in which it was written.
+        settled: a row that last changed before this moment, by the source's clock, refers to nothing that was created,
+            or came to light, while the session ran.
     """
 
     source_table: str
     ref: TableRef
     traits: Traits
+    settled: datetime
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,16 @@ class Reference:
     Args:
         child: the table that refers, with the roles of its columns.
         column: the column.
-        current: the column that is true in the rows that count, where the table has versions; else None.
+        table: the same, as it was copied.
         parents: the tables that its values lead to, each with the role of its key.
-        tables: what the source was asked for to get these.
+        names: what the source was asked for to get these.
     """
 
     child: Target
     column: TargetColumn
-    current: str | None
+    table: CopiedTable
     parents: tuple[Target, ...]
-    tables: tuple[str, ...]
+    names: tuple[str, ...]
 
     def _dangling(self, *conditions: exp.Expr) -> exp.Select:
         """A query for the keys that live rows hold and that no parent has, as often as they are held."""
@@ -67,7 +70,8 @@ class Reference:
             plain = column(there.name)
             return plain if alike else exp.cast(plain, "TEXT")
 
-        alive = [live_rows(self.child), *([column(self.current).eq(exp.true())] if self.current else [])]
+        current = self.table.traits.current
+        alive = [live_rows(self.child), *([column(current).eq(exp.true())] if current else [])]
         held = exp.select(value(self.column).as_(_KEY)).from_(self.child.ref.to_table())
         held = held.where(*alive, exp.not_(column(self.column.name).is_(exp.null())), *conditions)
         # Rows that are marked as deleted are there, too.
@@ -84,19 +88,21 @@ class Reference:
         dangling = self._dangling().subquery("d")
         return exp.select(exp.Count(this=exp.Star()).as_(_ROWS), different.as_(_KEYS)).from_(dangling)
 
-    def missing(self, most: int, since: datetime | None = None) -> exp.Select:
-        """A query for the first of these keys, in order.
+    def examples(self) -> exp.Select:
+        """A query for the first of these keys."""
+        return _first(_EXAMPLES, self._dangling())
 
-        Args:
-            most: how many.
-            since: only those in rows that have changed since this moment; None for all.
-        """
+    def unsettled(self, most: int) -> exp.Select:
+        """A query for the first of these keys in rows that may refer to what came while the session ran."""
         changed = self.child.of(Role.CHANGED)
-        later: exp.Expr = exp.true()
-        if since is not None:
-            later = exp.false() if changed is None else as_moment(changed, column(changed.name)) >= moment(since)
-        keys = exp.select(column(_KEY)).distinct().from_(self._dangling(later).subquery("d"))
-        return keys.order_by(column(_KEY)).limit(most)
+        if changed is None:
+            return _first(0, self._dangling())
+        return _first(most, self._dangling(as_moment(changed, column(changed.name)) >= moment(self.table.settled)))
+
+
+def _first(most: int, dangling: exp.Select) -> exp.Select:
+    keys = exp.select(column(_KEY)).distinct().from_(dangling.subquery("d"))
+    return keys.order_by(column(_KEY)).limit(most)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def _references_of(child: _Known, parents: dict[str, _Known]) -> Iterable[Refere
             yield Reference(
                 child.target,
                 there,
-                child.table.traits.current,
+                child.table,
                 tuple(each.target for each in found),
                 tuple(each.table.source_table for each in found),
             )
@@ -157,7 +163,7 @@ def find_orphans(destination: Destination, references: Sequence[Reference]) -> l
     """The references with values that no parent has as a key."""
     counts = [row for [row] in destination.query(*(each.count() for each in references))] if references else []
     broken = [(each, row) for each, row in zip(references, counts, strict=True) if row[_ROWS]]
-    examples = destination.query(*(each.missing(_EXAMPLES) for each, _ in broken)) if broken else []
+    examples = destination.query(*(each.examples() for each, _ in broken)) if broken else []
     return [
         (
             each,
@@ -174,24 +180,21 @@ def find_orphans(destination: Destination, references: Sequence[Reference]) -> l
     ]
 
 
-def find_missing(
-    destination: Destination, references: Sequence[tuple[Reference, datetime]], most: int
-) -> set[tuple[str, str]]:
-    """Keys that parents lack though rows refer to them which have changed since a moment.
+def find_missing(destination: Destination, references: Sequence[Reference], most: int) -> set[tuple[str, str]]:
+    """Keys that parents lack, in rows that may refer to what came while the session ran.
 
     Args:
         destination: holds the tables.
-        references: those that are broken, each with that moment by the source's clock.
+        references: those that are broken.
         most: so many keys of each.
 
     Returns:
         What the source is asked for to get a parent, and a key, which may belong to another parent of the reference.
     """
-    queries = [each.missing(most, since) for each, since in references]
-    answers = destination.query(*queries) if queries else []
+    answers = destination.query(*(each.unsettled(most) for each in references)) if references else []
     return {
-        (table, str(row[_KEY]))
-        for (each, _), rows in zip(references, answers, strict=True)
+        (name, str(row[_KEY]))
+        for each, rows in zip(references, answers, strict=True)
         for row in rows
-        for table in each.tables
+        for name in each.names
     }
