@@ -174,6 +174,7 @@ def ingest_tables(
     *,
     exclude_table: str | Sequence[str] = (),
     tables_in_flight: int = 4,
+    consistent: bool = False,
     **options: Any,
 ) -> SessionResult:
     """Copy several Salesforce tables into a database, each in a transaction of its own, with one login.
@@ -184,6 +185,7 @@ def ingest_tables(
         dest_table: where they go, with ``{table}`` for the name of each.
         exclude_table: names and patterns of tables that are not meant.
         tables_in_flight: so many at once.
+        consistent: all end at one moment, and the references between them are checked.
 
     Returns:
         What became of each table. A table that fails does not stop the others: its error is in the result.
@@ -195,6 +197,7 @@ def ingest_tables(
     bound = inspect.signature(ingest).bind(source_uri, "", dest_uri, dest_table, **options)
     given = {name: value for name, value in bound.arguments.items() if name not in ("yes", "source_table")}
     given |= {"source_table": source_table, "exclude_table": exclude_table, "tables_in_flight": tables_in_flight}
+    given["consistent"] = consistent
     clock = SystemClock()
     with _in_python():
         settled = make_session_options(**given)

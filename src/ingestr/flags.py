@@ -18,6 +18,7 @@ class Flag(Enum):
     SOURCE_TABLE = "source_table"
     EXCLUDE_TABLE = "exclude_table"
     TABLES_IN_FLIGHT = "tables_in_flight"
+    CONSISTENT = "consistent"
     DEST_URI = "dest_uri"
     DEST_TABLE = "dest_table"
     FULL_REFRESH = "full_refresh"

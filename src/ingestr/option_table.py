@@ -142,6 +142,14 @@ _HONOURED = (
         many=True,
     ),
     Option(
+        name="consistent",
+        kind=Kind.FLAG,
+        default=False,
+        help="All tables end at one moment, and the references between them are checked.",
+        ours=True,
+        many=True,
+    ),
+    Option(
         name="dest_uri",
         kind=Kind.URI,
         metavar="URI",

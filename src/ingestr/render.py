@@ -91,6 +91,7 @@ def session_event(result: "SessionResult") -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "exit_code": result.exit_code,
         "notes": list(result.notes),
+        "consistency": _plain(asdict(result.consistency)) if result.consistency is not None else None,
     }
 
 
@@ -108,11 +109,24 @@ def session_text(result: "SessionResult") -> str:
         if each.error is not None:
             lines.append(f"failed: {each.source_table}: {each.error}")
             lines += [f"  hint: {each.error.hint}"] if each.error.hint else []
+    lines += _consistency(result)
     rows = counted(sum(each.rows_read for each in done), "row")
     counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(result.counts.items()))
     lines.append(f"{counted(len(result.tables), 'table')}: {counts}; {rows} read in {result.seconds:.1f} s")
     lines.append(f"API calls: {result.usage.calls}{_allowance(result.usage)}")
     return "\n".join(lines)
+
+
+def _consistency(result: "SessionResult") -> list[str]:
+    """At which moment the tables end, and how they fit together."""
+    found = result.consistency
+    if found is None:
+        return []
+    checked = f"{counted(found.references, 'reference')} between them checked"
+    lost = f"{sum(each.rows for each in found.orphans):,} live rows refer to nothing" if found.orphans else "no orphans"
+    tables = counted(sum(each.result is not None for each in result.tables), "table")
+    ends = f"consistent: {tables} up to {_moment(found.until)}; {checked}, {lost}"
+    return [*(f"orphans: {each}" for each in found.orphans), ends]
 
 
 def _by_reason(tables: list[tuple[str, str]]) -> list[str]:
@@ -172,16 +186,17 @@ def plans_text(plans: "list[tuple[str, Preview | IngestrError]]", left_out: "lis
 
 def plan_event(plan: "Preview") -> dict[str, Any]:
     """A plan as one line of JSON: every value of it, moments in ISO 8601."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, datetime):
-            return value.isoformat()
-        if isinstance(value, dict):
-            return {name: plain(each) for name, each in value.items()}
-        return [plain(each) for each in value] if isinstance(value, list | tuple) else value
-
-    facts: dict[str, Any] = plain(asdict(plan))
+    facts: dict[str, Any] = _plain(asdict(plan))
     return {"event": "plan", **facts}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: moments in ISO 8601."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def plan_text(plan: "Preview") -> str:

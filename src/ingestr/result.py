@@ -2,10 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from ingestr.core.cursor import Window
 from ingestr.core.strategy import WriteStrategy
+from ingestr.core.wording import counted
 from ingestr.errors import IngestrError
 from ingestr.sources.base import Usage
 
@@ -82,6 +84,47 @@ class TableResult:
 
 
 @dataclass(frozen=True)
+class Orphans:
+    """Live rows of a table that refer to rows which are not in the tables that they refer to.
+
+    Args:
+        table: ``schema.table``.
+        column: the column that refers.
+        parents: the tables in which the rows should be.
+        rows: how many rows refer to nothing.
+        keys: to how many different keys.
+        examples: the first of these keys.
+    """
+
+    table: str
+    column: str
+    parents: tuple[str, ...]
+    rows: int
+    keys: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        what = f"{counted(self.rows, 'live row')} refer{'s' if self.rows == 1 else ''} to {counted(self.keys, 'key')}"
+        where = " or ".join(self.parents)
+        return f"{self.table}.{self.column}: {what} missing from {where}: {', '.join(self.examples)}"
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How the tables of a session fit together that were to end at one moment.
+
+    Args:
+        until: that moment, by the source's clock.
+        references: how many columns were checked whose values are keys of other tables of the session.
+        orphans: what was found there.
+    """
+
+    until: datetime
+    references: int
+    orphans: tuple[Orphans, ...] = ()
+
+
+@dataclass(frozen=True)
 class SessionResult:
     """What a session of several tables did.
 
@@ -90,12 +133,14 @@ class SessionResult:
         usage: API calls of all of them, and the allowance.
         seconds: how long it took.
         notes: what the user should know of the session as a whole.
+        consistency: how the tables fit together; None unless all were to end at one moment.
     """
 
     tables: tuple[TableResult, ...]
     usage: Usage
     seconds: float
     notes: tuple[str, ...] = ()
+    consistency: Consistency | None = None
 
     @property
     def counts(self) -> Counter[Outcome]:

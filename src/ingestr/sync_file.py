@@ -17,7 +17,7 @@ from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.option_table import OPTIONS, Status
 from ingestr.options import IngestOptions, make_options
-from ingestr.table_list import PLACEHOLDER, SessionOptions, is_pattern, make_session_options
+from ingestr.table_list import PLACEHOLDER, SessionOptions, check_consistent, is_pattern, make_session_options
 
 USUAL_NAME = "ingestr.toml"
 # Keys of the file, with the options that they stand for.
@@ -27,6 +27,7 @@ _KEYS = {
     "dest_table": "dest_table",
     "exclude": "exclude_table",
     "tables_in_flight": "tables_in_flight",
+    "consistent": "consistent",
 }
 _SECTIONS = ("options", "tables")
 _ENDS = frozenset({*_KEYS.values(), "source_table"})
@@ -115,7 +116,9 @@ class SyncFile:
         """Check the options of an entry, as far as that can be done without a call."""
         own = {name: value for name, value in given.items() if name not in ("exclude_table", "tables_in_flight")}
         try:
-            make_options(IngestOptions, **{**own, "source_table": "account"})
+            options = make_options(IngestOptions, **{**own, "source_table": "account"})
+            if own.get("consistent"):
+                check_consistent(options)
         except ConfigurationError as error:
             raise self._named(error, "tables", entry) from None
 

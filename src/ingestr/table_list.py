@@ -10,7 +10,7 @@ from ingestr.flags import Flag
 from ingestr.options import IngestOptions, bare_table, make_options
 
 PLACEHOLDER = "{table}"
-_OWN = ("exclude_table", "tables_in_flight")
+_OWN = ("exclude_table", "tables_in_flight", "consistent")
 # Stands for the tables while the other options are checked.
 _ANY_TABLE = "account"
 _USUAL_IN_FLIGHT = 4
@@ -41,6 +41,12 @@ def make_ingest_options(*, notes: Iterable[str] = (), **given: Any) -> "IngestOp
         ConfigurationError: a value that is not what its option takes.
     """
     if names_many(given):
+        tables = split_tables(given.get("source_table"))
+        if given.get("consistent") and len(tables) == 1 and not is_pattern(tables[0]):
+            raise ConfigurationError(
+                f"{Flag.CONSISTENT} is about several tables, and {Flag.SOURCE_TABLE} names one: {tables[0][:60]}",
+                hint="name the others too, with commas, or leave it out",
+            )
         return make_session_options(notes=notes, **given)
     given = {name: value for name, value in given.items() if name not in _OWN}
     table = next(iter(split_tables(given.get("source_table"))), None)
@@ -61,6 +67,7 @@ class SessionOptions:
         given: what these were made of.
         overrides: options of their own, by the name or pattern that means the tables.
         queries: what queries are called, by their texts.
+        consistent: whether all tables end at one moment.
     """
 
     tables: tuple[str, ...]
@@ -70,6 +77,7 @@ class SessionOptions:
     given: Mapping[str, Any]
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     queries: Mapping[str, str] = field(default_factory=dict)
+    consistent: bool = False
 
     def of(self, source_table: str, name: str, asked: str) -> IngestOptions:
         """The options of one table.
@@ -113,4 +121,26 @@ def make_session_options(*, notes: Iterable[str] = (), **given: Any) -> SessionO
             f"a query among several tables has no name: {query[:60]}", hint="copy it by a command of its own"
         )
     common = make_options(IngestOptions, notes=notes, **{**given, "source_table": _ANY_TABLE if tables else None})
-    return SessionOptions(tables, excluded, in_flight, common, given)
+    consistent = bool(given.get("consistent"))
+    if consistent:
+        check_consistent(common)
+    return SessionOptions(tables, excluded, in_flight, common, given, consistent=consistent)
+
+
+def check_consistent(options: IngestOptions) -> None:
+    """Refuse what keeps a table from ending where the others of its session end.
+
+    Raises:
+        ConfigurationError: only some of its rows would be read.
+    """
+    if options.has_interval:
+        raise ConfigurationError(
+            f"{Flag.CONSISTENT} together with an interval contradicts itself: all tables end at the moment at which "
+            "the session begins",
+            hint=f"leave out {Flag.INTERVAL_START} and {Flag.INTERVAL_END}, or {Flag.CONSISTENT}",
+        )
+    if options.sql_limit is not None:
+        raise ConfigurationError(
+            f"{Flag.CONSISTENT} together with {Flag.SQL_LIMIT} would load rows without those that they refer to",
+            hint="leave out one of them",
+        )

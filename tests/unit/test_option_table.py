@@ -35,7 +35,7 @@ DOCUMENTED = {
 # And what only this one has.
 OURS = """
     --dry-run --deletes --refresh-formulas --quarantine-limit --allow-mass-delete --api-budget --mask-key --numbers
-    --exclude-table --tables-in-flight --lag --with-metadata"""
+    --exclude-table --tables-in-flight --lag --with-metadata --consistent"""
 
 
 def documented() -> list[tuple[str, str, str]]:

@@ -61,6 +61,9 @@ def fingerprint(stream: Stream, identity: str | None, request: ReadRequest, *, i
         "deleted": request.include_deleted,
         "page_size": request.page_size,
     }
+    if request.created_before is not None:
+        # Without that, the rows may include later ones.
+        asked["bounded"] = True
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 from sqlglot import exp
@@ -23,12 +26,14 @@ from ingestr.ledger.table import SystemTable
 from ingestr.options import IngestOptions
 from ingestr.progress import Progress
 from ingestr.progress_many import SessionProgress
-from ingestr.result import IngestResult, Outcome, SessionResult, TableResult
-from ingestr.run.pipeline import copy_table, open_ends, preview_table
+from ingestr.result import Consistency, IngestResult, Outcome, SessionResult, TableResult
+from ingestr.run.pipeline import add_rows, copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
+from ingestr.run.references import CopiedTable, find_missing, find_orphans, find_references
 from ingestr.run.session import system_tables
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
 from ingestr.sources.base import Source
+from ingestr.strategies import STRATEGIES
 from ingestr.strategies.base import create_schema, drop
 from ingestr.table_list import SessionOptions
 
@@ -41,6 +46,8 @@ _LARGE = 100_000
 _LOOK_EVERY = 0.2
 # Seconds for which tables that were sent away may roll back.
 _PATIENCE = 10.0
+# Rows that are read besides may refer to others in turn; of each reference so many keys are looked for at once.
+_ROUNDS, _MOST_MISSING = 5, 5_000
 
 
 def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool) -> SessionResult:
@@ -59,14 +66,17 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
         session.prepare(chosen)
-        found = session.each(chosen, partial(_copied, clock))
+        until = session.moment()
+        found = session.each(chosen, partial(_copied, clock, until))
+        consistency = session.bring_together(found, until, clock) if until is not None else None
         session.tidy()
         results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
         others = [TableResult(each.source_table, Outcome.LEFT_OUT, reason=each.reason) for each in left_out]
-        notes = (*options.common.notes, *session.source.notes)
         for note in session.source.notes:
             progress.note(note)
-        return SessionResult((*results, *others), session.source.usage, clock.monotonic() - began, notes)
+        notes = (*options.common.notes, *session.notes, *session.source.notes)
+        seconds = clock.monotonic() - began
+        return SessionResult((*results, *others), session.source.usage, seconds, notes, consistency)
 
 
 def plan_tables(
@@ -75,7 +85,7 @@ def plan_tables(
     """What ``run_tables`` would do: a plan of each table, or why there is none; and what would be left out."""
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
-        plans = session.each(chosen, partial(_planned, clock))
+        plans = session.each(chosen, partial(_planned, clock, session.moment()))
         return [(session.label(table), found) for table, found in plans if found is not None], left_out
 
 
@@ -83,15 +93,25 @@ _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
 
 
 def _copied(
-    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+    clock: Clock,
+    until: datetime | None,
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    progress: Progress,
 ) -> IngestResult:
-    return copy_table(source, destination, options, clock=clock, progress=progress)
+    return copy_table(source, destination, options, clock=clock, progress=progress, until=until)
 
 
 def _planned(
-    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+    clock: Clock,
+    until: datetime | None,
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    progress: Progress,
 ) -> Preview:
-    return preview_table(source, destination, options, clock=clock, progress=progress)
+    return preview_table(source, destination, options, clock=clock, progress=progress, until=until)
 
 
 class _Session:
@@ -101,6 +121,7 @@ class _Session:
         self, options: SessionOptions, source: Source, destination: Destination, progress: SessionProgress
     ) -> None:
         self.source = source
+        self.notes: list[str] = []
         self._options = options
         self._destination = destination
         self._progress = progress
@@ -157,6 +178,61 @@ class _Session:
             statements += table.ensure(there)
         self._destination.execute(statements)
         self._destination.commit()
+
+    def moment(self) -> datetime | None:
+        """By the source's clock, the moment at which all tables end; None where each ends when it is read."""
+        return self.source.server_now() if self._options.consistent else None
+
+    def bring_together(
+        self, found: list[tuple[ChosenTable, IngestResult | IngestrError | None]], until: datetime, clock: Clock
+    ) -> Consistency:
+        """Check the references between the tables that were copied, and read what rows refer to that changed meanwhile.
+
+        A row that changed after the moment at which the tables end may refer to a row that was created after it, and
+        one that came to light late to a row whose table had been read by then.
+        """
+        by_name = {table.source_table: table for table, each in found if isinstance(each, IngestResult)}
+        copied = [
+            CopiedTable(
+                table.source_table,
+                self._target(table),
+                STRATEGIES[each.strategy].TRAITS,
+                until - self._options_of(table).lag,
+            )
+            for table, each in found
+            if isinstance(each, IngestResult)
+        ]
+        references = find_references(self.source, self._destination, copied)
+        orphans, asked = find_orphans(self._destination, references), set[tuple[str, str]]()
+        for _ in range(_ROUNDS):
+            missing = find_missing(self._destination, [each for each, _ in orphans], _MOST_MISSING) - asked
+            asked |= missing
+            if not sum(self._add(by_name[name], keys, clock) for name, keys in _by_table(missing)):
+                break
+            orphans = find_orphans(self._destination, references)
+        for _, each in orphans:
+            self._progress.note(str(each))
+        return Consistency(until, len(references), tuple(each for _, each in orphans))
+
+    def _add(self, table: ChosenTable, keys: tuple[str, ...], clock: Clock) -> int:
+        """Read rows of a table that others refer to; returns how many it gained."""
+
+        def work(source: Source, destination: Destination, options: IngestOptions, _: Progress) -> int:
+            return add_rows(source, destination, options, keys, clock)
+
+        label = self.label(table)
+        try:
+            gained = self._one(table, work)
+        except IngestrError as error:
+            self._note(f"{label}: rows that others refer to could not be read: {error}")
+            return 0
+        if gained:
+            self._note(f"{label}: {counted(gained, 'row')} read besides, as rows that changed meanwhile refer to them")
+        return gained
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        self._progress.note(text)
 
     def tidy(self) -> None:
         """Remove tables of ours that were made and not needed, where nobody else can be about to write to them."""
@@ -255,6 +331,11 @@ def _failure(table: ChosenTable, found: object) -> IngestrError | None:
     """The error of a table that should have been copied."""
     not_served = table.by_pattern and isinstance(found, AccessError | RequestRefusedError)
     return found if isinstance(found, IngestrError) and not not_served else None
+
+
+def _by_table(keys: set[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
+    grouped = groupby(sorted(keys), key=itemgetter(0))
+    return [(table, tuple(key for _, key in some)) for table, some in grouped]
 
 
 def _so_far(done: int, of: int) -> str:

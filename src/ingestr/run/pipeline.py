@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from ingestr.core.clock import Clock
-from ingestr.core.cursor import Contents, Window
+from ingestr.core.cursor import Contents
 from ingestr.core.masking import new_key
 from ingestr.core.naming import assign_names
 from ingestr.core.schema import MOST_DIGITS
@@ -26,7 +26,7 @@ from ingestr.ledger import state as system
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.options import IngestOptions, ReadOptions, bare_table
-from ingestr.progress import Progress
+from ingestr.progress import Progress, SilentProgress
 from ingestr.registry import open_destination, open_source
 from ingestr.result import IngestResult
 from ingestr.run.comments import settle_comments
@@ -36,7 +36,7 @@ from ingestr.run.metadata import keep_metadata
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Tally, reconcile
+from ingestr.run.reconcile import Count, Tally, add_missing, count_source, reconcile
 from ingestr.run.session import Session, system_tables
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
@@ -69,15 +69,29 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
 
 
 def copy_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    until: datetime | None = None,
 ) -> IngestResult:
-    """Copy one table between two ends that are open; the calls in the result are those for this table alone."""
+    """Copy one table between two ends that are open; the calls in the result are those for this table alone.
+
+    Args:
+        source, destination: both ends.
+        options: what the user asked for.
+        clock: time and waiting.
+        progress: told what happens.
+        until: by the source's clock, the moment at which the table is to end; None for when it is read.
+    """
     began = clock.monotonic()
 
     def elapsed() -> float:
         return clock.monotonic() - began
 
-    session = _look_up(source, destination, options, clock, progress, writes=True)
+    session = replace(_look_up(source, destination, options, clock, progress, writes=True), until=until)
     try:
         try:
             return _carry_out(session, make_plan(session, options), elapsed)
@@ -121,11 +135,45 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
 
 
 def preview_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    until: datetime | None = None,
 ) -> Preview:
     """What ``copy_table`` would do; writes nothing."""
-    session = _look_up(source, destination, options, clock, progress, writes=False)
+    session = replace(_look_up(source, destination, options, clock, progress, writes=False), until=until)
     return preview(session, make_plan(session, options, dry=True))
+
+
+class _Quiet(SilentProgress):
+    """Says nothing: all that there is to say was said when the table was copied."""
+
+    def note(self, text: str) -> None:
+        """Something that the user has been told."""
+
+
+def add_rows(
+    source: Source, destination: Destination, options: IngestOptions, keys: tuple[str, ...], clock: Clock
+) -> int:
+    """Read rows of these keys into a table that has been copied and lacks them; what it covers stays the same.
+
+    Returns how many rows the table gained: none where rows cannot be added by their key.
+    """
+    session = _look_up(source, destination, options, clock, _Quiet(), writes=True)
+    plan, stream = make_plan(session, replace(options, full_refresh=False)), session.stream
+    marked = stream.deleted_field is None or plan.reading.reads(stream.deleted_field)
+    if plan.traits.has_versions or plan.reading.primary_key != stream.primary_key or not marked:
+        return 0
+    execution = Execution(session, plan)
+    gained = add_missing(execution, plan.catching_up(None), keys).inserted
+    unmoved = replace(plan, progression=replace(plan.progression, after=plan.progression.before))
+    _, contents = execution.look(exp.true())
+    destination.execute(_remember(execution, unmoved, contents, touched=gained > 0))
+    destination.commit(plan.target.ref)
+    return gained
 
 
 @contextmanager
@@ -216,9 +264,9 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
-    in_source = stream.count_live(plan.upper, plan.covered) if plan.compared else None
+    counted = count_source(stream, plan) if plan.compared else None
     with _breaking_off(session, resumption):
-        checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.upper)
+        checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.ends)
         first = plan
         if resumed is not None:
             moment = f"{resumed:%Y-%m-%d %H:%M:%S} UTC"
@@ -228,7 +276,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         if resumed is not None and plan.coverage.reaches_now and plan.reading.limit is None:
             written += _catch_up(execution, done, resumed)
         filled = fill(execution, done)
-        tally = _tally(execution, done, resumed, in_source)
+        tally = _tally(execution, done, resumed, counted)
         written += tally.healed
         touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
         result = IngestResult(
@@ -271,10 +319,10 @@ def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written
         moment = f"{since:%Y-%m-%d %H:%M:%S} UTC"
         execution.note(f"{plan.target.ref} is as of {moment}: the object has no key to tell later changes")
         return Written()
-    later, written = write(execution, plan.catching_up(Window(field, since - plan.lag, plan.upper)))
+    later, written = write(execution, plan.catching_up(plan.changes_since(since - plan.lag, field)))
     if not plan.traits.whole:
         return written
-    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.upper, plan.covered))
+    tally = reconcile(execution, later, since - plan.lag, count_source(stream, plan))
     return written + tally.healed
 
 
@@ -296,13 +344,13 @@ def _breaking_off(session: Session, resumption: Resumption) -> Iterator[None]:
         raise
 
 
-def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_source: int | None) -> Tally:
+def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, counted: Count | None) -> Tally:
     """Count both sides, and bring them together."""
-    if not plan.compared:
+    if counted is None:
         rows, contents = execution.look(exp.true())
-        return Tally(0, in_source, rows, contents)
+        return Tally(0, None, rows, contents)
     since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
+    return reconcile(execution, plan, since - plan.lag if since else None, counted)
 
 
 def _remember(execution: Execution, plan: TablePlan, contents: Contents, *, touched: bool) -> Statements:

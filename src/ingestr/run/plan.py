@@ -54,7 +54,7 @@ def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) ->
     if not rewrite:
         check_same_source(session, before)
     upper = stream.server_now()
-    reading = _with_deleted(session, options, reading, traits)
+    reading = _bounded(session, _with_deleted(session, options, reading, traits))
     reading, columns = resolver.columns(reading, strategy, rewrite=rewrite)
     if current is not None:
         reading, columns = _under_contract(session, options, reading, columns, current)
@@ -116,6 +116,19 @@ def _with_deleted(session: Session, options: IngestOptions, reading: Reading, tr
             )
         session.note(f"{mark} is not read: deletions are not seen, and both sides are not compared")
     return replace_fields(reading, include_deleted=False) if options.deletes is Deletes.IGNORE else reading
+
+
+def _bounded(session: Session, reading: Reading) -> Reading:
+    """The same without rows that come to be after the moment at which all tables of the session end."""
+    if session.until is None:
+        return reading
+    if session.stream.created_field is None:
+        session.note(
+            f"{session.stream.source_object} does not tell when its rows were created: some may be later than "
+            f"{session.until:%Y-%m-%d %H:%M:%S} UTC, where the other tables end"
+        )
+        return reading
+    return replace_fields(reading, created_before=session.until)
 
 
 def _under_contract(
@@ -242,9 +255,13 @@ def _choose_coverage(
                 f"{options.source_table} has no incremental key, so that all of it is read: the interval is not used "
                 "(--incremental-key system_modstamp would merge the interval instead)"
             )
-        return Coverage(None, None, upper)
-    coverage = plan_coverage(state, reading.cursor_field, interval, upper, options.lag)
+        return Coverage(None, None, session.until or upper)
+    coverage = plan_coverage(state, reading.cursor_field, interval, session.until or upper, options.lag)
     window = coverage.window
+    if window is not None and session.until is not None:
+        # A row that has changed since must not be missed, as no source gives it as it was then.
+        window = replace_fields(window, end=None)
+        coverage = replace_fields(coverage, window=window)
     log.debug("reading %s", f"{window.field} from {window.start} to {window.end}" if window else "everything")
     return coverage
 

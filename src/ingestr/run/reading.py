@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from ingestr.core.cursor import Window
 from ingestr.core.naming import Names, SchemaNaming, assign_names, only_one
@@ -55,6 +56,7 @@ class Reading:
         limit: at most this many rows, or None.
         page_size: rows a page, where the source lets us choose.
         parallelism: pages in flight at once.
+        created_before: only rows that were created before this moment; None for all.
     """
 
     fields: tuple[Column, ...]
@@ -64,6 +66,7 @@ class Reading:
     limit: int | None
     page_size: int
     parallelism: int
+    created_before: datetime | None = None
 
     def reads(self, field: str) -> bool:
         """Whether a field is among those that are read."""
@@ -83,6 +86,7 @@ class Reading:
             include_deleted=self.include_deleted,
             page_size=self.page_size,
             parallelism=self.parallelism,
+            created_before=self.created_before,
             private=private,
         )
 

@@ -7,7 +7,7 @@ engine.
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from ingestr.flags import Flag
 from ingestr.run.execution import Execution, Written
 from ingestr.run.load import live_rows, merge_rows
 from ingestr.run.table_plan import TablePlan
-from ingestr.sources.base import ReadRequest
+from ingestr.sources.base import ReadRequest, Stream
 from ingestr.strategies.base import count_rows, drop, refuse_repeated_keys
 from ingestr.strategies.fit import as_flag, as_moment, cast
 
@@ -33,6 +33,25 @@ log = logging.getLogger("ingestr")
 
 _MOST_SINGLE_ROWS = 5_000
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Live rows at the source, of those created before ``TablePlan.ends``.
+
+    Args:
+        rows: how many; None where the source cannot tell.
+        at: when they were counted, by the source's clock at whole seconds.
+    """
+
+    rows: int | None
+    at: datetime
+
+
+def count_source(stream: Stream, plan: TablePlan) -> Count:
+    """Count the source's rows that the target should hold after the plan."""
+    rows = stream.count_live(plan.ends, plan.covered)
+    return Count(rows, stream.server_now())
 
 
 @dataclass(frozen=True)
@@ -54,20 +73,20 @@ class Tally:
     healed: Written = field(default_factory=Written)
 
 
-def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_source: int | None) -> Tally:
+def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, counted: Count) -> Tally:
     """Bring the target's live rows in line with the source's.
 
     Args:
         execution: of the plan, whose rows are written.
         plan: what was done.
         since: deletions before this moment are known already; None after a read of everything.
-        in_source: live rows at the source at ``plan.upper``, counted when the run began.
+        counted: the source's rows, counted when the run began.
 
     Raises:
         IncompleteReadError: the sides differ and cannot be brought together.
         MassDeletionError: an unusual share of the rows would go.
     """
-    both, deletes = _Sides(execution, plan), plan.rules.deletes
+    both, deletes, in_source = _Sides(execution, plan, counted.at), plan.rules.deletes, counted.rows
     if deletes is Deletes.IGNORE:
         return Tally(0, in_source, *both.look())
     gone, healed = 0, Written()
@@ -103,26 +122,26 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
 
 
 class _Sides:
-    """The target as it stands beside the source, at the end of the run's window."""
+    """The target as it stands beside the source, as this was when its rows were counted."""
 
-    def __init__(self, execution: Execution, plan: TablePlan) -> None:
+    def __init__(self, execution: Execution, plan: TablePlan, counted_at: datetime) -> None:
         target = execution.table()
         assert target is not None  # noqa: S101 - it was written just now
-        self.execution, self.plan, self.target = execution, plan, target
+        self.execution, self.plan, self.target, self.counted_at = execution, plan, target, counted_at
         self.key = target.roles[Role.KEY]
         # What becomes of keys on their way into the target.
         self.key_mask = plan.columns.treatment.masks.get(plan.reading.primary_key[0])
 
     def live(self) -> exp.Expr:
         """The rows of the target that were live then: those deleted since still were."""
-        target, upper = self.target, moment(self.plan.upper)
+        target, counted_at = self.target, moment(self.counted_at)
         created, changed, cursor = target.of(Role.CREATED), target.of(Role.CHANGED), target.of(Role.CURSOR)
         conditions: list[exp.Expr] = [exp.true()]
         if created:
-            conditions.append(_moment_of(created) < upper)
+            conditions.append(_moment_of(created) < moment(self.plan.ends))
         if target.of(Role.DELETED):
             there = live_rows(target)
-            conditions.append(exp.or_(there, _moment_of(changed) >= upper) if changed else there)
+            conditions.append(exp.or_(there, _moment_of(changed) > counted_at) if changed else there)
         covered = self.plan.covered
         if covered is not None and covered.start is not None and cursor is not None:
             conditions.append(_moment_of(cursor) >= moment(covered.start))
@@ -168,12 +187,13 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     execution, plan = both.execution, both.plan
     request = ReadRequest(
         fields=execution.stream.primary_key,
-        live_before=plan.upper,
+        live_before=plan.ends,
         window=plan.covered,
         private=both.key_mask is not None,
     )
 
     def compare(swept: exp.Table) -> tuple[int, int, Written]:
+        both.counted_at = execution.stream.server_now()
         there = exp.select(column("id")).from_(swept)
         missing = exp.select(column("id")).from_(swept.copy())
         missing = missing.where(absent_from([column("id")], both.known()))
@@ -195,6 +215,14 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
 
     with execution.stream.read(request) as stream:
         return _with_staged(both, stream, compare)
+
+
+def add_missing(execution: Execution, plan: TablePlan, keys: tuple[str, ...]) -> Written:
+    """Read rows of these keys, which the target lacks; deleted ones are added where it keeps such."""
+    written = merge_rows(execution, plan, keys)
+    if plan.rules.deletes is not Deletes.HARD:
+        return written
+    return replace(written, inserted=written.inserted - _remove_marked(_Sides(execution, plan, plan.upper)))
 
 
 def _ids_table(both: _Sides) -> TableRef:

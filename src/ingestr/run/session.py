@@ -30,6 +30,8 @@ class Session:
         run_id: tells this run from others.
         began: our clock when it began.
         notes: what the user should know, for the result.
+        until: by the source's clock, the moment at which all tables of a session of several end; None where each
+            ends when it is read.
     """
 
     progress: Progress
@@ -40,6 +42,7 @@ class Session:
     run_id: str
     began: datetime
     notes: list[str] = field(default_factory=list)
+    until: datetime | None = None
 
     def note(self, text: str) -> None:
         """Tell the user something, now and in the result."""

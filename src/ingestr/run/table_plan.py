@@ -92,7 +92,7 @@ class TablePlan:
         reading: which fields of which rows are read.
         columns: where each field goes, and what becomes of its values.
         coverage: the window that is read, and what the target covers then.
-        upper: the source's clock now, up to which this run reads.
+        upper: the source's clock now, up to which this run reads unless its session ends earlier.
         lag: how long after the time that they carry rows may become visible.
         interval: first and last moment that the user named, both inclusive and either None.
         progression: how far the target has been read, before and after.
@@ -162,6 +162,11 @@ class TablePlan:
         return self.reading.request(self.window, private=self.is_masked)
 
     @property
+    def ends(self) -> datetime:
+        """Rows that were created from this moment on are left to later runs."""
+        return self.reading.created_before or self.upper
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """The columns of the primary key."""
         return tuple(self.columns.names[field] for field in self.reading.primary_key)
@@ -173,7 +178,11 @@ class TablePlan:
         window = replace_fields(self.window, end=end)
         return replace_fields(self, coverage=replace_fields(self.coverage, window=window))
 
-    def catching_up(self, window: Window) -> "TablePlan":
+    def changes_since(self, start: datetime, field: str) -> Window:
+        """The window of what has changed since a moment, as far as this run reads."""
+        return Window(field, start, None if self.reading.created_before is not None else self.upper)
+
+    def catching_up(self, window: Window | None) -> "TablePlan":
         """What is to be done after it: only a window of changes is read, into the table that is there now.
 
         Where the rows were the whole table, it holds live rows only: deleted ones are read to be removed.

@@ -81,6 +81,7 @@ class ReadRequest:
         parallelism: pages in flight at once.
         widened: fields whose values need a wider type than declared.
         live_before: only rows that were created before this moment and are not deleted; archived ones are live.
+        created_before: only rows that were created before this moment, where the source can tell.
         keys: only rows of these primary keys.
         reject: told of rows that do not fit the declared types; None makes them errors.
         checkpoint: makes the read one that can be taken up later; None makes it leave nothing behind.
@@ -96,6 +97,7 @@ class ReadRequest:
     parallelism: int = 5
     widened: dict[str, pa.DataType] = field(default_factory=dict)
     live_before: datetime | None = None
+    created_before: datetime | None = None
     keys: tuple[str, ...] | None = None
     reject: Callable[[RejectedRow], None] | None = None
     checkpoint: Checkpoint | None = None
@@ -414,6 +416,9 @@ class Source(Protocol):
         Returns:
             What is known of each; of one that ``stream`` will not know, only its name.
         """
+
+    def server_now(self) -> datetime:
+        """The platform's clock, in UTC at whole seconds."""
 
     def stream(self, table: str) -> Stream:
         """The table of this name; raises UnknownNameError with the nearest names."""

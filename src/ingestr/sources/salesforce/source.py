@@ -102,6 +102,10 @@ class SalesforceSource:
             for table, name in zip(tables, names, strict=True)
         ]
 
+    def server_now(self) -> datetime:
+        """The org's clock, in UTC at whole seconds."""
+        return self._client.server_now()
+
     def stream(self, table: str) -> "SalesforceStream":
         """The table of a documented name, ``custom:<API name>``, or any object's name."""
         if is_query(table):
@@ -307,7 +311,8 @@ class SalesforceStream:
     @property
     def created_field(self) -> str | None:
         """The field with the time at which a row came to be, if it can be filtered by."""
-        return self._filterable("CreatedDate")
+        own = self._relation.own
+        return None if own is not None and own.unmergeable else self._filterable("CreatedDate")
 
     @property
     def changed_field(self) -> str | None:
@@ -320,9 +325,10 @@ class SalesforceStream:
 
     def _live_conditions(self, before: datetime) -> list[str]:
         conditions = [f"{self.deleted_field} = false"] if self.deleted_field else []
-        if self.created_field:
-            conditions.append(f"{self.created_field} < {soql.datetime_literal(before)}")
-        return conditions
+        return conditions + self._created_before(before)
+
+    def _created_before(self, moment: datetime) -> list[str]:
+        return [f"{self.created_field} < {soql.datetime_literal(moment)}"] if self.created_field else []
 
     def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
         """Rows that are not deleted and were created before this moment; None where Salesforce cannot count them."""
@@ -410,6 +416,7 @@ class SalesforceStream:
             page_size=request.page_size,
             shared=tuple(name for name in ("Id", SYSTEM_TIMESTAMP) if self._describe.find(name)),
             own=self._relation.own,
+            bound=tuple(self._created_before(request.created_before)) if request.created_before is not None else (),
         )
         if query.own is None or not query.own.unmergeable:
             return query

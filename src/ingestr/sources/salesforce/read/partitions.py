@@ -31,6 +31,7 @@ class RestQuery:
             timestamp, of those the object has.
         ids: only rows of this range of Ids, if the query is a part of one that Salesforce could not serve whole.
         own: the query that a user wrote, of whose rows these are; None where they are the object's.
+        bound: further conditions, which nearly all rows meet, so that they tell nothing of how many there are.
     """
 
     object_name: str
@@ -43,6 +44,7 @@ class RestQuery:
     shared: tuple[str, ...] = ()
     ids: IdRange | None = None
     own: OwnQuery | None = None
+    bound: tuple[str, ...] = ()
 
     @property
     def resource(self) -> str:
@@ -52,6 +54,11 @@ class RestQuery:
     @property
     def conditions(self) -> tuple[str, ...]:
         """All conditions, those of the range of Ids among them."""
+        return (*self.choosing, *self.bound)
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The conditions that only some of the object's rows may meet."""
         own = (f"({self.own.condition})",) if self.own is not None and self.own.condition else ()
         return (*own, *self.where, *(self.ids.conditions() if self.ids is not None else ()))
 

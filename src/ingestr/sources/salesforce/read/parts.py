@@ -83,7 +83,7 @@ class Parts:
         return plan_read(
             self._client,
             query.object_name,
-            filtered=bool(query.conditions),
+            filtered=bool(query.choosing),
             limit=query.limit,
             fits_url=fits_one_url(self._client, query),
         )

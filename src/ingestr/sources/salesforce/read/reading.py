@@ -53,7 +53,7 @@ class ObjectRead:
             count: counts the rows of a query with conditions; None where Salesforce does not tell.
         """
         query, plan = self._query, self._parts.first_plan(self._query)
-        rows = count() if query.conditions and plan.api is Api.REST else plan.rows
+        rows = count() if query.choosing and plan.api is Api.REST else plan.rows
         if query.limit is not None:
             rows = query.limit if rows is None else min(rows, query.limit)
         plan = (None if query.rest_only else too_many(rows)) or plan
