@@ -30,8 +30,9 @@ STATE = SystemTable(
         "table_rows": pa.int64(),
         "newest_change": TIMESTAMP,
         "newest_load": TIMESTAMP,
+        "refreshed_at": TIMESTAMP,
     },
-    later=frozenset({"covered_from", "table_rows", "newest_change", "newest_load"}),
+    later=frozenset({"covered_from", "table_rows", "newest_change", "newest_load", "refreshed_at"}),
 )
 COLUMNS = SystemTable(
     "columns",
@@ -62,6 +63,7 @@ def read_state(ledger: Ledger) -> StreamState | None:
         cursor_value=row["cursor_value"],
         covered_from=row["covered_from"],
         contents=Contents(row["table_rows"], row["newest_change"], row["newest_load"]) if known else None,
+        refreshed_at=row["refreshed_at"],
     )
 
 
@@ -85,6 +87,7 @@ def write_state(
         "run_id": run_id,
         "updated_at": now,
         "covered_from": state.covered_from,
+        "refreshed_at": state.refreshed_at,
     }
     for name, told in (("table_rows", "n"), ("newest_change", "newest_change"), ("newest_load", "newest_load")):
         row[name] = None if contents is None else exp.column(told)

@@ -226,10 +226,10 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         done, written = write(execution, first, checkpoint)
         if resumed is not None and plan.coverage.reaches_now and plan.reading.limit is None:
             written += _catch_up(execution, done, resumed)
-        filled = fill(execution, done)
+        written += fill(execution, done)
         tally = _tally(execution, done, resumed, in_source)
         written += tally.healed
-        touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
+        touched = bool(written.inserted or written.updated or written.deleted or tally.deleted)
         result = IngestResult(
             source_object=plan.source_object,
             dest_table=str(plan.target.ref),
@@ -250,7 +250,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
             seconds=elapsed(),
             notes=(),
         )
-        kept = [*_remember(execution, plan, touched=touched), *resumption.commit()]
+        kept = [*_remember(execution, plan, resumed, touched=touched), *resumption.commit()]
         destination.execute([*kept, *loads.done(session.ledger, _run_of(session, elapsed), result)])
         destination.commit(plan.target.ref)
     resumption.finish()
@@ -301,17 +301,20 @@ def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_s
     return reconcile(execution, plan, since - plan.lag if since else None, in_source)
 
 
-def _remember(execution: Execution, plan: TablePlan, *, touched: bool) -> Statements:
+def _remember(execution: Execution, plan: TablePlan, resumed: datetime | None, *, touched: bool) -> Statements:
     """Statements that keep what the target covers, and its columns.
 
     Args:
         execution: of the plan.
         plan: what was done.
+        resumed: as of when the rows of a read that was taken up are; None where none was.
         touched: whether the target's rows are others than before.
     """
     session, progression = execution.session, plan.progression
     statements: Statements = []
     if (state := progression.after) is not None and (touched or state != progression.before):
+        if resumed is not None and state.refreshed_at == plan.upper and not plan.recalculation.fields:
+            state = replace(state, refreshed_at=resumed)
         contents = _contents(execution) if state.cursor_field is not None else None
         statements = system.write_state(session.ledger, state, contents, session.run_id, session.began)
     return statements + remember_columns(session.ledger, plan.source_object, plan.columns)

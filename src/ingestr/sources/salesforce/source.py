@@ -285,7 +285,7 @@ class SalesforceStream:
 
     @property
     def calculated_fields(self) -> tuple[str, ...]:
-        """Formulas, roll-ups and fields of parents, whose values change without the row's timestamp moving."""
+        """Formulas, roll-ups, parents' fields and what time changes: the row's timestamp does not move with them."""
         return tuple(field.name for field in self._relation.fields if field.calculated)
 
     @property
