@@ -33,7 +33,7 @@ def drift(org: SimulatedOrg, ids: list[str], value: float, seconds: float) -> No
 
 def scores(database: Database) -> dict[str, float]:
     """The formula of each row."""
-    return dict(content(database, "SELECT id, score__c FROM public.t"))  # type: ignore[arg-type]
+    return dict(content(database, "SELECT id, score__c FROM public.t"))
 
 
 def plan(org: SimulatedOrg, database: Database, **options: Any) -> Preview:
@@ -65,10 +65,10 @@ def test_rows_whose_formulas_are_the_same_are_left_alone(org: SimulatedOrg, eith
     """Only rows that got another value bear the moment of the run that read formulas again."""
     ids = with_formula(org)
     ingest(org, "account", either)
-    before = dict(content(either, "SELECT id, _ingestr_loaded_at FROM public.t"))  # type: ignore[arg-type]
+    before = dict(content(either, "SELECT id, _ingestr_loaded_at FROM public.t"))
     drift(org, ids[:3], 2.0, DAY)
     ingest(org, "account", either)
-    after = dict(content(either, "SELECT id, _ingestr_loaded_at FROM public.t"))  # type: ignore[arg-type]
+    after = dict(content(either, "SELECT id, _ingestr_loaded_at FROM public.t"))
     assert {key for key in after if after[key] != before[key]} == set(ids[:3])
 
 
@@ -157,7 +157,7 @@ def test_a_deleted_row_keeps_what_was_calculated(org: SimulatedOrg, either: Data
 def test_versions_are_left_as_they_were_read(org: SimulatedOrg, either: Database) -> None:
     """A table of versions changes none by itself; ``always`` does, in the current ones."""
     ids = with_formula(org)
-    scd2 = {"incremental_strategy": "scd2"}
+    scd2: Any = {"incremental_strategy": "scd2"}
     ingest(org, "account", either, **scd2)
     drift(org, ids[:2], 2.0, 2 * DAY)
     assert "versions" in plan(org, either, **scd2).recalculation

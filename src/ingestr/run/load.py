@@ -277,7 +277,7 @@ def filling(plan: TablePlan, target: Target) -> ReadRequest | None:
     if plan.fresh:
         return request
     # What was calculated for a row before it was deleted is worth more than what is afterwards.
-    return replace_fields(request, window=plan.covered if plan.compared else None, live_before=plan.upper)
+    return replace_fields(request, window=plan.covered if plan.compared else None, live_at=plan.upper)
 
 
 def _stage(

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
@@ -18,20 +17,20 @@ from ingestr.core.schema import TIMESTAMP, Column, TableSchema
 from ingestr.core.sql import absent_from, column, identifier, moment
 from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Role, TableRef, TargetColumn
+from ingestr.destinations.base import Role, TableRef
 from ingestr.errors import IncompleteReadError
 from ingestr.flags import Flag
 from ingestr.run.execution import Execution, Written
 from ingestr.run.load import live_rows, merge_rows
+from ingestr.run.sides import Sides
 from ingestr.run.table_plan import TablePlan
 from ingestr.sources.base import ReadRequest
-from ingestr.strategies.base import count_rows, drop, refuse_repeated_keys
-from ingestr.strategies.fit import as_flag, as_moment, cast
+from ingestr.strategies.base import count_rows, refuse_repeated_keys
+from ingestr.strategies.fit import as_flag, cast
 
 log = logging.getLogger("ingestr")
 
 _MOST_SINGLE_ROWS = 5_000
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
         IncompleteReadError: the sides differ and cannot be brought together.
         MassDeletionError: an unusual share of the rows would go.
     """
-    both, deletes = _Sides(execution, plan), plan.rules.deletes
+    both, deletes = _sides(execution, plan), plan.rules.deletes
     if deletes is Deletes.IGNORE:
         return Tally(0, in_source, both.count_target())
     gone, healed = 0, Written()
@@ -95,49 +94,33 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
     return Tally(gone, in_source, in_destination, healed)
 
 
-class _Sides:
-    """The target as it stands beside the source, at the end of the run's window."""
+@dataclass(frozen=True)
+class _Sides(Sides):
+    """Both sides at the end of a run's window.
 
-    def __init__(self, execution: Execution, plan: TablePlan) -> None:
-        target = execution.table()
-        assert target is not None  # noqa: S101 - it was written just now
-        self.execution, self.plan, self.target = execution, plan, target
-        self.key = target.roles[Role.KEY]
-        # What becomes of keys on their way into the target.
-        self.key_mask = plan.columns.treatment.masks.get(plan.reading.primary_key[0])
+    Args:
+        execution: of the plan.
+        plan: what was done.
+    """
 
-    def live(self) -> exp.Expr:
-        """The rows of the target that were live then: those deleted since still were."""
-        target, upper = self.target, moment(self.plan.upper)
-        created, changed, cursor = target.of(Role.CREATED), target.of(Role.CHANGED), target.of(Role.CURSOR)
-        conditions: list[exp.Expr] = [exp.true()]
-        if created:
-            conditions.append(_moment_of(created) < upper)
-        if target.of(Role.DELETED):
-            there = live_rows(target)
-            conditions.append(exp.or_(there, _moment_of(changed) >= upper) if changed else there)
-        covered = self.plan.covered
-        if covered is not None and covered.start is not None and cursor is not None:
-            conditions.append(_moment_of(cursor) >= moment(covered.start))
-        return exp.and_(*conditions)
+    execution: Execution = field(kw_only=True)
+    plan: TablePlan = field(kw_only=True)
 
-    def known(self) -> exp.Select:
-        """A query for the keys of those rows."""
-        return exp.select(column(self.key)).from_(self.target.ref.to_table()).where(self.live())
 
-    def count_target(self) -> int:
-        """Live rows of the target."""
-        return count_rows(self.execution.destination, self.target.ref, self.live())
-
-    def count_lacking(self) -> int:
-        """Rows that the target lacks because they are in quarantine."""
-        ids = self.execution.quarantine.ids()
-        if ids is None:
-            return 0
-        lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
-        lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
-        [[row]] = self.execution.destination.query(lacking)
-        return int(row["n"])
+def _sides(execution: Execution, plan: TablePlan) -> _Sides:
+    target = execution.table()
+    assert target is not None  # noqa: S101 - it was written just now
+    return _Sides(
+        execution.destination,
+        target,
+        execution.quarantine,
+        plan.upper,
+        plan.covered,
+        TableRef(execution.staging.schema, f"{execution.staging.name}_ids"),
+        key_mask=plan.columns.treatment.masks.get(plan.reading.primary_key[0]),
+        execution=execution,
+        plan=plan,
+    )
 
 
 def _remove_marked(both: _Sides) -> int:
@@ -161,7 +144,7 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     execution, plan = both.execution, both.plan
     request = ReadRequest(
         fields=execution.stream.primary_key,
-        live_before=plan.upper,
+        live_at=plan.upper,
         window=plan.covered,
         private=both.key_mask is not None,
     )
@@ -184,15 +167,10 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
             keys = None if len(absent) > _MOST_SINGLE_ROWS or both.key_mask is not None else absent
             log.info("reading %s rows that the table lacks", "all" if keys is None else len(keys))
             healed = merge_rows(execution, plan, keys)
-        return count_rows(execution.destination, _ids_table(both)), vanished, healed
+        return count_rows(execution.destination, both.ids), vanished, healed
 
     with execution.stream.read(request) as stream:
-        return _with_staged(both, stream, compare)
-
-
-def _ids_table(both: _Sides) -> TableRef:
-    staging = both.execution.staging
-    return TableRef(staging.schema, f"{staging.name}_ids")
+        return both.with_staged(stream, compare)
 
 
 def _mark_deleted(both: _Sides, ids: exp.Query, what: str) -> int:
@@ -227,20 +205,4 @@ def _mark_deleted(both: _Sides, ids: exp.Query, what: str) -> int:
 def _with_ids(both: _Sides, ids: Iterable[list[str]], use: Callable[[exp.Table], int]) -> int:
     schema = TableSchema((Column("id", pa.string()),))
     batches = [pa.record_batch([pa.array(some, pa.string())], names=["id"]) for some in ids]
-    return _with_staged(both, RecordStream(schema, batches), use)
-
-
-def _with_staged(both: _Sides, stream: RecordStream, use: Callable[[exp.Table], T]) -> T:
-    """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
-    staging, destination = _ids_table(both), both.execution.destination
-    renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
-    keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
-    batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)
-    destination.load(RecordStream(renamed, batches, on_close=stream.close), staging, lasting=False)
-    result = use(staging.to_table())
-    destination.execute([drop(staging)])
-    return result
-
-
-def _moment_of(there: TargetColumn) -> exp.Expr:
-    return as_moment(there, column(there.name))
+    return both.with_staged(RecordStream(schema, batches), use)
