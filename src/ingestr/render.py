@@ -226,7 +226,7 @@ def _formulas(plan: "Preview") -> str:
         return f"not read again: {plan.recalculation}"
     calls = plan.recalculating.calls
     cost = "" if calls is None else f" in about {counted(calls, 'API call')} more"
-    return f"{', '.join(plan.recalculated)} of all rows{cost}: {plan.recalculation}"
+    return f"{', '.join(plan.recalculated)} read again of all rows{cost}: {plan.recalculation}"
 
 
 def _keys(plan: "Preview") -> str:

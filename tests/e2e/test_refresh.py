@@ -6,14 +6,14 @@ import duckdb
 import pytest
 
 from databases import PostgresDatabase
-from ingestr.errors import ConfigurationError
+from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
 from ingestr.render import plan_text
 from ingestr.run import pipeline
 from ingestr.run.preview import Preview
-from ingestr.simulator import SimulatedOrg
-from support import Database, FastClock, bulk, content, ingest, source_uri, uri_of
+from ingestr.simulator import Fault, SimulatedOrg
+from support import JSON_HEADERS, Database, FastClock, bulk, content, ingest, source_uri, uri_of
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -128,6 +128,25 @@ def test_reading_everything_counts_as_reading_formulas(org: SimulatedOrg, either
     assert ingest(org, "account", either).rows_updated == 0
 
 
+def test_a_read_that_is_taken_up_is_as_old_as_its_job(org: SimulatedOrg, either: Database) -> None:
+    """Formulas that were downloaded two days ago are read again by the next run."""
+    ids = with_formula(org)
+    bulk(org, "Account")
+    body = '[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"TotalRequests"}]'
+    org.faults.add(
+        Fault(method="GET", path="/results", skip=1, times=None, status=403, headers=JSON_HEADERS, body=body)
+    )
+    with pytest.raises(IngestrError):
+        ingest(org, "account", either)
+    org.faults.clear()
+    bulk(org, "Account")
+    drift(org, ids, 2.0, 2 * DAY)
+    assert ingest(org, "account", either).resumed
+    org.clock.advance(MINUTE)
+    assert ingest(org, "account", either).rows_updated > 0
+    assert {scores(either)[key] for key in ids} == {2.0}
+
+
 @pytest.mark.parametrize("options", [{"sql_limit": 3}, {"interval_start": "2000-01-01", "interval_end": "2000-01-02"}])
 def test_a_run_of_some_rows_reads_no_formulas_of_others(
     org: SimulatedOrg, either: Database, options: dict[str, Any]
@@ -175,7 +194,7 @@ def test_the_plan_says_whether_formulas_are_read_again(org: SimulatedOrg, either
     assert "not read again: --refresh-formulas never" in plan_text(plan(org, either, refresh_formulas="never"))
     org.clock.advance(DAY)
     text = plan_text(plan(org, either))
-    assert "formulas       score__c of all rows in about 1 API call more: they are as of 20" in text
+    assert "formulas       score__c read again of all rows in about 1 API call more: they are as of 20" in text
     assert plan(org, either, refresh_formulas="always").recalculation == "--refresh-formulas always"
 
 

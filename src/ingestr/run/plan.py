@@ -337,16 +337,15 @@ def _recalculation(
         return Recalculation((), "", known)
     if when is Refresh.ALWAYS:
         return Recalculation(fields, "--refresh-formulas always", upper)
-    left = ""
     if when is Refresh.NEVER:
-        left = "--refresh-formulas never"
-    elif traits.current is not None:
-        left = f"{traits.name} leaves versions as they were read, unless --refresh-formulas is always"
-    elif reading.limit is not None or not coverage.reaches_now:
-        left = "this run reads some rows alone"
-    elif known is not None and upper - known < _REFRESH_AFTER:
-        left = f"they are as of {known:%Y-%m-%d %H:%M:%S} UTC, less than a day ago"
-    if left:
-        return Recalculation((), left, known)
-    since = "nobody knows when they were read" if known is None else f"they are as of {known:%Y-%m-%d %H:%M:%S} UTC"
+        return Recalculation((), "--refresh-formulas never", known)
+    if traits.current is not None:
+        return Recalculation((), "versions are left as they were read", known)
+    if reading.limit is not None or not coverage.reaches_now:
+        return Recalculation((), "this run is about some rows alone", known)
+    if known is None:
+        return Recalculation(fields, "nobody knows when they were read", upper)
+    since = f"they are as of {known:%Y-%m-%d %H:%M:%S} UTC"
+    if upper - known < _REFRESH_AFTER:
+        return Recalculation((), f"{since}, less than a day ago", known)
     return Recalculation(fields, since, upper)

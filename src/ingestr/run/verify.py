@@ -5,7 +5,7 @@ compared as of the moment up to which the table has been read: what changed sinc
 difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -121,11 +121,14 @@ def verify(
         closing(open_source(source_uri, clock)) as source,
     ):
         destination.connect()
-        chosen = _choose(destination, wanted)
+        loaded = _loaded(destination)
+        chosen = _choose(destination, wanted, loaded)
         if source_table is not None and len(chosen) != 1:
             raise ConfigurationError(
                 f"{Flag.SOURCE_TABLE} says what one table holds, and {len(chosen)} are meant", hint="name one table"
             )
+        if len(chosen) > 1:
+            source.prepare([loaded[ref] for ref in chosen if loaded.get(ref)])
         found = []
         for ref, named in chosen.items():
             with closing(destination.beside()) as own:
@@ -134,17 +137,22 @@ def verify(
         return found
 
 
-def _choose(destination: Destination, wanted: Sequence[str]) -> dict[TableRef, bool]:
-    """The tables that names and patterns mean, each with whether it was named; all loaded ones where none is wanted."""
+def _loaded(destination: Destination) -> dict[TableRef, str]:
+    """The tables that ingestr has loaded, each with what it holds."""
     [there] = destination.describe(STATE.ref)
-    loaded: list[TableRef] = []
+    loaded: dict[TableRef, str] = {}
     if there is not None:
         STATE.check(there)
-        names = (column("table_schema"), column("table_name"))
-        [rows] = destination.query(exp.select(*names).from_(STATE.ref.to_table()).order_by(*names))
-        loaded = [TableRef(row["table_schema"], row["table_name"]) for row in rows]
+        names = (column("table_schema"), column("table_name"), column("source_object"))
+        [rows] = destination.query(exp.select(*names).from_(STATE.ref.to_table()).order_by(*names[:2]))
+        loaded = {TableRef(row["table_schema"], row["table_name"]): row["source_object"] or "" for row in rows}
     if not loaded:
         raise ConfigurationError("nothing that ingestr has loaded is here", hint=f"check {Flag.DEST_URI}")
+    return loaded
+
+
+def _choose(destination: Destination, wanted: Sequence[str], loaded: Iterable[TableRef]) -> dict[TableRef, bool]:
+    """The tables that names and patterns mean, each with whether it was named; all loaded ones where none is wanted."""
     chosen: dict[TableRef, bool] = {} if wanted else dict.fromkeys(loaded, False)
     for each in wanted:
         if is_pattern(each):
