@@ -47,7 +47,7 @@ def ingest(
     schema_naming: str = "auto",
     no_load_timestamp: bool = False,
     deletes: str = "soft",
-    refresh_formulas: bool = False,
+    refresh_formulas: str | bool = "auto",
     with_metadata: bool = False,
     schema_contract: str = "evolve",
     quarantine_limit: int = 100,
@@ -87,7 +87,8 @@ def ingest(
         extract_parallelism: pages in flight at once.
         schema_naming: ``auto`` (as the table has its columns, else snake_case), ``default`` or ``direct``.
         deletes: what becomes of rows that Salesforce deleted: ``soft`` marks them, ``hard`` removes, ``ignore`` leaves.
-        refresh_formulas: read formulas and roll-ups of all rows, as they change without a trace.
+        refresh_formulas: read formulas and roll-ups of all rows again, as they change without a trace: ``auto`` when a
+            day has passed, ``always`` (or True), ``never`` (or False).
         with_metadata: keep labels, help texts and picklist values in the tables ``objects``, ``fields`` and
             ``picklist_values`` of the schema ``_ingestr``.
         schema_contract: what a table that exists does with new fields and with values that its columns do not hold:

@@ -96,10 +96,14 @@ class _IngestCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Settle such flags, and leave the rest to the parser."""
         flags = {option.flag: option for option in OPTIONS if option.kind is Kind.FLAG}
+        choices = {option.flag: option.words for option in OPTIONS if option.words}
         kept: list[str] = []
         unset: set[str] = ctx.meta.setdefault(_UNSET, set())
-        for word in args:
+        for word, behind in zip(args, [*args[1:], "--"], strict=True):
             flag, equals, value = word.partition("=")
+            if word in choices and behind.startswith("-"):
+                kept.append(f"{word}={choices[word][1]}")
+                continue
             wanted = from_text(flags[flag], value) if equals and flag in flags else None
             if wanted is True:
                 kept.append(flag)

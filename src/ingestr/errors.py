@@ -14,7 +14,8 @@
     │   ├── JobFailedError           4   a Bulk job ended without a result
     │   └── DecodeError              4   a value that does not fit its declared type
     ├── DestinationError             5   the database refused or is out of reach
-    └── QuotaError                   6   the API quota is used up: wait until it refills
+    ├── QuotaError                   6   the API quota is used up: wait until it refills
+    └── DifferenceError              7   a table is not what Salesforce has: load it again
 
 Anything else that reaches the command line is a bug of ours and exits with 70.
 """
@@ -192,3 +193,9 @@ class QuotaError(IngestrError):
     """The org's API quota is used up."""
 
     exit_code = 6
+
+
+class DifferenceError(IngestrError):
+    """A table was compared with Salesforce, and lacks rows or has too many; nothing was loaded."""
+
+    exit_code = 7

@@ -1,30 +1,38 @@
-"""Commands that look and change nothing: ``discover``, ``describe``, ``check``, ``runs``. Parses, asks, and renders."""
+"""Commands that look and change nothing: ``discover``, ``describe``, ``check``, ``runs``, ``verify``.
+
+Parses, asks, and renders.
+"""
 
 import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ingestr.core.clock import SystemClock
+from ingestr.core.naming import snake_case
 from ingestr.core.secret import Secret
+from ingestr.core.strategy import Deletes
 from ingestr.core.wording import counted
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.option_table import BY_NAME
-from ingestr.table_list import split_tables
+from ingestr.options import bare_table
+from ingestr.table_list import PLACEHOLDER, is_pattern, split_tables
 from ingestr.terminal import guarded, interruptible, print_out, set_up_logging
 
 if TYPE_CHECKING:
     from ingestr.run.survey import DescribedTable, Finding, FoundTable
+    from ingestr.run.verify import Verified
 
 _CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 _LISTS = ("source_table", "exclude_table")
+_TABLES = typer.Argument(None, metavar="[TABLE]...", help="Tables of the destination, by name or pattern.")
 _SHOWN_CHOICES = 6
 _MOST_RUNS = 50
 
@@ -42,6 +50,12 @@ def register(app: typer.Typer, settings: dict[str, Any], refuse_extra: Callable[
         ("describe", ("source_uri", "source_table", "exclude_table", "debug"), ("text", "json", "mermaid"), _describe),
         ("check", ("source_uri", "dest_uri", "dest_table", "debug"), ("text", "json"), _check),
         ("runs", ("dest_uri", "dest_table", "debug"), ("text", "json"), _runs),
+        (
+            "verify",
+            ("tables", "source_uri", "source_table", "dest_uri", "dest_table", "deletes", "debug"),
+            ("text", "json"),
+            _verify,
+        ),
     ):
         app.command(name, context_settings=settings)(_command(options, formats, work, refuse_extra))
 
@@ -71,6 +85,8 @@ def _command(
 
 
 def _parameter(name: str) -> inspect.Parameter:
+    if name == "tables":
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_TABLES, annotation=list[str] | None)
     option = BY_NAME[name]
     kind: Any = list[str] | None if name in _LISTS else bool | None if name == "debug" else str | None
     declared = typer.Option(None, option.flag, metavar=option.metavar or None, help=option.help, show_default=False)
@@ -82,6 +98,8 @@ def _settled(given: dict[str, Any], options: Sequence[str], shape: str, formats:
     interruptible()
     if shape not in formats:
         raise ConfigurationError(f"--format does not know {shape!r}", hint=f"one of: {', '.join(formats)}")
+    if tables := given.pop("tables", ()):
+        given["dest_table"] = ",".join([*tables, *([given["dest_table"]] if "dest_table" in given else [])])
     found = read_environment(os.environ, given).values
     settled = {name: value for name, value in {**found, **given}.items() if name in options}
     for name in ("source_uri", "dest_uri"):
@@ -244,6 +262,66 @@ def _runs(settled: dict[str, Any], shape: str) -> int:
         lines[place] += f"  {each['error']}" if each["error"] else ""
     print_out("\n".join(lines) if found else "no load is remembered here")
     return 0
+
+
+def _verify(settled: dict[str, Any], shape: str) -> int:
+    """Count and compare tables and their source again, without loading; exit code 7 where a table differs."""
+    from ingestr.run.verify import verify  # noqa: PLC0415
+
+    if "dest_uri" not in settled:
+        raise ConfigurationError(f"{Flag.DEST_URI} is missing", hint="or set DESTINATION_URI")
+    deletes = settled.get("deletes", Deletes.SOFT)
+    if deletes not in tuple(Deletes):
+        raise ConfigurationError(f"{Flag.DELETES} does not know {deletes!r}", hint=f"one of: {', '.join(Deletes)}")
+    wanted, source_table = _compared(split_tables(settled.get("dest_table")), settled["source_table"])
+    found = verify(_source(settled), settled["dest_uri"], wanted, source_table, Deletes(deletes), SystemClock())
+    if shape == "json":
+        for each in found:
+            print_out(json.dumps(_verified_event(each)))
+    else:
+        print_out("\n".join(line for each in found for line in _verified_lines(each)))
+    return max((each.error.exit_code for each in found if each.error is not None), default=0)
+
+
+def _compared(wanted: tuple[str, ...], sources: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """The tables that are meant, and what the one of them holds, where somebody says that."""
+    if any(PLACEHOLDER in each for each in wanted):
+        names = [each if is_pattern(each) else snake_case(bare_table(each)) for each in sources or ("*",)]
+        return tuple(each.replace(PLACEHOLDER, name) for each in wanted for name in names), None
+    if len(sources) > 1 or any(map(is_pattern, sources)):
+        raise ConfigurationError(
+            f"{Flag.SOURCE_TABLE} says what one table holds, and names several",
+            hint=f"name the tables of the destination, or {Flag.DEST_TABLE} raw.{PLACEHOLDER}, say",
+        )
+    return wanted, next(iter(sources), None)
+
+
+def _verified_event(found: "Verified") -> dict[str, Any]:
+    facts = {**asdict(replace(found, error=None)), "difference": found.difference and asdict(found.difference)}
+    told = {name: _plain(value) for name, value in facts.items()}
+    error = found.error
+    return told | {"equal": found.is_equal, "error": error and str(error), "hint": error and error.hint}
+
+
+def _verified_lines(found: "Verified") -> list[str]:
+    """What a comparison has shown, for people."""
+    outcome = "equal" if found.is_equal else "left out" if found.error is None else "failed"
+    text = found.reason if found.error is None else ""
+    if found.as_of is not None:
+        outcome = outcome if found.error is None else "differs"
+        there = "an unknown number of" if found.in_source is None else f"{found.in_source:,}"
+        text = (
+            f"{there} live rows in Salesforce, {found.in_destination:,} here, as of {found.as_of:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        text += f"; {found.in_quarantine:,} in quarantine" if found.in_quarantine else ""
+        text += f"; {counted(found.changed_since, 'row')} changed since" if found.changed_since else ""
+        if found.difference is not None and found.difference.explained:
+            text += f", {found.difference.explained:,} of which explain a difference"
+    lines = [f"{outcome:<9}{found.table}" + (f": {text}" if text else "")]
+    if found.error is not None:
+        lines.append(f"{'':<9}{found.error}")
+        lines += [f"{'':<9}hint: {found.error.hint}"] if found.error.hint else []
+    return lines
 
 
 def _plain(value: Any) -> Any:

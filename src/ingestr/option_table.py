@@ -8,7 +8,7 @@ silence: a run that asks for a mask must never load a value in clear.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
+from ingestr.core.strategy import Deletes, Numbers, Refresh, SchemaContract, WriteStrategy
 
 
 class ProgressMode(StrEnum):
@@ -57,6 +57,7 @@ class Option:
         default: its value where none is given.
         default_text: what the default is, where that is no value.
         choices: the words that it takes.
+        words: of a choice that is taken like a flag too, what false and true stand for; the flag alone is true.
         least: the smallest number that it takes.
         short: a flag of one letter.
         stem: its variable without ``INGESTR_``; the name in capitals if empty.
@@ -76,6 +77,7 @@ class Option:
     default: Value = None
     default_text: str = ""
     choices: tuple[str, ...] = ()
+    words: tuple[str, str] | None = None
     least: int = 1
     short: str = ""
     stem: str = ""
@@ -281,9 +283,12 @@ _HONOURED = (
     ),
     Option(
         name="refresh_formulas",
-        kind=Kind.FLAG,
-        default=False,
-        help="Read formulas of all rows again.",
+        kind=Kind.CHOICE,
+        metavar="WHEN",
+        default="auto",
+        choices=tuple(Refresh),
+        words=(Refresh.NEVER, Refresh.ALWAYS),
+        help="Read formulas of all rows again: auto once a day, always, never; alone it means always.",
         ours=True,
     ),
     Option(

@@ -16,7 +16,7 @@ from ingestr.core.cursor import LOOKBACK
 from ingestr.core.mask_spec import MaskSpec, parse_masks
 from ingestr.core.naming import SchemaNaming, is_query
 from ingestr.core.secret import Secret
-from ingestr.core.strategy import Deletes, Numbers, SchemaContract, WriteStrategy
+from ingestr.core.strategy import Deletes, Numbers, Refresh, SchemaContract, WriteStrategy
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.option_table import BY_NAME, Kind, Option, ProgressMode, Status
@@ -153,7 +153,7 @@ class IngestOptions(ReadOptions):
     no_load_timestamp: bool = False
     lag: timedelta = LOOKBACK
     deletes: Deletes = Deletes.SOFT
-    refresh_formulas: bool = False
+    refresh_formulas: Refresh = Refresh.AUTO
     with_metadata: bool = False
     schema_contract: SchemaContract = SchemaContract.EVOLVE
     columns: tuple[ColumnSpec, ...] = ()
@@ -207,10 +207,10 @@ class IngestOptions(ReadOptions):
                 f"{Flag.DELETES} hard removes rows, and {Flag.INCREMENTAL_STRATEGY} {strategy} keeps every version",
                 hint="leave out one of them",
             )
-        if strategy is WriteStrategy.APPEND and self.refresh_formulas:
+        if strategy is WriteStrategy.APPEND and self.refresh_formulas is Refresh.ALWAYS:
             raise ConfigurationError(
-                f"{Flag.REFRESH_FORMULAS} changes rows that are there, and {Flag.INCREMENTAL_STRATEGY} append only "
-                "adds rows",
+                f"{Flag.REFRESH_FORMULAS} always changes rows that are there, and {Flag.INCREMENTAL_STRATEGY} append "
+                "only adds rows",
                 hint="leave out one of them",
             )
         if strategy is WriteStrategy.DELETE_INSERT and self.sql_limit is not None:
@@ -273,6 +273,7 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "schema_naming": SchemaNaming,
     "progress": ProgressMode,
     "deletes": Deletes,
+    "refresh_formulas": Refresh,
     "schema_contract": SchemaContract,
     "incremental_strategy": WriteStrategy,
     "numbers": Numbers,
@@ -293,7 +294,7 @@ _Options = TypeVar("_Options", bound="ReadOptions")
 def from_text(option: Option, text: str) -> Any:
     """What a word of the command line or of a variable is for an option; raises ConfigurationError."""
     word = text.strip()
-    if option.kind is Kind.FLAG and word.lower() in _BOOLEANS:
+    if (option.kind is Kind.FLAG or option.words) and word.lower() in _BOOLEANS:
         return _BOOLEANS[word.lower()]
     if option.kind is Kind.COUNT and option.status is Status.HONOURED and _WHOLE_NUMBER.fullmatch(word):
         return int(word)
@@ -312,6 +313,7 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
         ConfigurationError: a value that is not what its option takes, or an option that is refused.
     """
     told = list(notes)
+    given = {name: _in_words(BY_NAME[name], value) for name, value in given.items()}
     for name, value in given.items():
         told += _check(BY_NAME[name], value)
     _check_required(kind, given)
@@ -326,6 +328,11 @@ def make_options(kind: type[_Options], *, notes: Iterable[str] = (), **given: An
     given |= {name: _typed(name, value) for name, value in given.items()}
     given["notes"] = tuple(told)
     return kind(**{f.name: given[f.name] for f in fields(kind) if given.get(f.name) is not None})
+
+
+def _in_words(option: Option, value: Any) -> Any:
+    """What true and false stand for, of a choice that takes them."""
+    return option.words[value] if option.words and isinstance(value, bool) else value
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -214,6 +214,8 @@ def plan_text(plan: "Preview") -> str:
         ("covers", f"now {_covered(plan.covered)}, afterwards {_covered(plan.covers)}"),
         ("compared", "live rows of both sides, in the end" if plan.compared else "no"),
     ]
+    if plan.recalculation:
+        lines.append(("formulas", _formulas(plan)))
     changes = {
         "adds columns": plan.added,
         "widens columns": plan.widened,
@@ -232,6 +234,14 @@ def _target(plan: "Preview") -> str:
         return f"{plan.dest_table}, which is not there yet"
     things = f"; it has {', '.join(plan.things)}" if plan.things else ""
     return f"{plan.dest_table}, " + ("which is made anew" if plan.made_anew else "which stays") + things
+
+
+def _formulas(plan: "Preview") -> str:
+    if plan.recalculating is None:
+        return f"not read again: {plan.recalculation}"
+    calls = plan.recalculating.calls
+    cost = "" if calls is None else f" in about {counted(calls, 'API call')} more"
+    return f"{', '.join(plan.recalculated)} read again of all rows{cost}: {plan.recalculation}"
 
 
 def _keys(plan: "Preview") -> str:

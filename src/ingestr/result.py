@@ -22,7 +22,8 @@ class IngestResult:
         strategy: how the rows were written.
         read_by: the API that served them.
         rows_read: rows that came from the source.
-        rows_inserted, rows_updated, rows_unchanged: what became of them.
+        rows_inserted, rows_updated, rows_unchanged: what became of them. Updated are also rows of the target of which
+            only some fields were read, as formulas were read again or a new column was filled, and had other values.
         rows_deleted: rows of the target that were found to be deleted at the source, beside those among the rows read.
         rows_quarantined: rows that cannot be had as declared, and lie in ``_ingestr.quarantine``.
         rows_in_source, rows_in_destination: rows on both sides when the run's window ended; live ones for a merge. None

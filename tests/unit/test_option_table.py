@@ -109,6 +109,11 @@ def test_the_command_line_takes_every_option(option: Option) -> None:
     if option.kind is Kind.FLAG:
         assert parsed(option.flag) == parsed(f"{option.flag}=true") == ({option.name: True}, set())
         assert parsed(f"{option.flag}=false") == ({}, {option.name})
+    elif option.words:
+        for word in (*option.choices, "true", "no"):
+            assert parsed(option.flag, word) == parsed(f"{option.flag}={word}") == ({option.name: word}, set())
+        assert parsed(option.flag) == ({option.name: option.words[True]}, set())
+        assert parsed(option.flag, "--debug") == ({option.name: option.words[True], "debug": True}, set())
     elif option.kind is Kind.LIST:
         assert parsed(option.flag, "a", f"{option.flag}=b,c") == ({option.name: ["a", "b,c"]}, set())
     else:

@@ -107,6 +107,7 @@ def test_what_is_no_date_is_said(text: str) -> None:
         ({"interval_start": 5}, "is not a date: 5"),
         ({"interval_end": True}, "is not a date: True"),
         ({"full_refresh": "yes"}, "must be true or false"),
+        ({"refresh_formulas": "daily"}, "does not know 'daily'"),
         ({"sql_exclude_columns": 5}, "must be a list of names"),
         ({"primary_key": [5]}, "must be a list of names"),
         ({"sql_limit": "5_000"}, "must be a whole number, not '5_000'"),
@@ -273,3 +274,13 @@ def test_without_a_home_pages_wait_among_the_temporary_files(
 def test_lengths_of_time(text: str | timedelta, seconds: int) -> None:
     """A number and a unit, or Python's own."""
     assert options(lag=text).lag == timedelta(seconds=seconds)
+
+
+def test_a_choice_that_was_a_flag() -> None:
+    """True and false still stand for what the flag meant."""
+    assert [options(refresh_formulas=value).refresh_formulas for value in (True, False, "auto")] == [
+        "always",
+        "never",
+        "auto",
+    ]
+    assert options().refresh_formulas == "auto"

@@ -51,6 +51,8 @@ class StreamState:
         cursor_value: the end of what is covered, or None with the field.
         covered_from: its beginning: changes since then are here; None where everything is.
         contents: of the table when this was written; None where an earlier version of ingestr wrote it.
+        refreshed_at: as of when the table holds values that change without the row's timestamp moving, by the source's
+            clock; None where nobody knows.
     """
 
     source_object: str
@@ -59,6 +61,7 @@ class StreamState:
     cursor_value: datetime | None
     covered_from: datetime | None = None
     contents: Contents | None = None
+    refreshed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,17 @@ class SchemaContract(StrEnum):
     DISCARD_VALUE = "discard_value"
 
 
+class Refresh(StrEnum):
+    """When values that change without the row's timestamp moving are read again, of all rows.
+
+    ``auto`` does so when a day has passed.
+    """
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Numbers(StrEnum):
     """The type of numbers that may have fractions: the API's own, or one that keeps every digit."""
 

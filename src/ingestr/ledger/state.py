@@ -30,8 +30,9 @@ STATE = SystemTable(
         "table_rows": pa.int64(),
         "newest_change": TIMESTAMP,
         "newest_load": TIMESTAMP,
+        "refreshed_at": TIMESTAMP,
     },
-    later=frozenset({"covered_from", "table_rows", "newest_change", "newest_load"}),
+    later=frozenset({"covered_from", "table_rows", "newest_change", "newest_load", "refreshed_at"}),
 )
 COLUMNS = SystemTable(
     "columns",
@@ -64,6 +65,7 @@ def read_state(ledger: Ledger) -> StreamState | None:
         cursor_value=row["cursor_value"],
         covered_from=row["covered_from"],
         contents=Contents(row["table_rows"], row["newest_change"], row["newest_load"]) if known else None,
+        refreshed_at=row["refreshed_at"],
     )
 
 
@@ -88,6 +90,7 @@ def write_state(ledger: Ledger, state: StreamState, run_id: str, now: datetime) 
         "table_rows": None if contents is None else contents.rows,
         "newest_change": None if contents is None else contents.newest_change,
         "newest_load": None if contents is None else contents.newest_load,
+        "refreshed_at": state.refreshed_at,
     }
     return ledger.replace(STATE, [row])
 

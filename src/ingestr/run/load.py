@@ -233,38 +233,19 @@ def merge_rows(execution: Execution, plan: TablePlan, keys: tuple[str, ...] | No
     return Written(staged.rows) + apply(execution, conformed, staged.rows, merge)
 
 
-def fill(execution: Execution, plan: TablePlan) -> bool:
+def fill(execution: Execution, plan: TablePlan) -> Written:
     """Read some fields of all rows into rows that are there already: what no window over changes would bring.
 
-    Returns whether there was any such field.
-
     Adding a field moves no row's timestamp, nor does a formula whose outcome changes. Fields for which the target has
-    no column, as its contract gives it none, are left out.
+    no column, as its contract gives it none, are left out. Rows that have these values already are left alone.
     """
-    if not plan.filled:
-        return False
-    names, reading, target = plan.columns.names, plan.reading, execution.table()
-    wanted = tuple(
-        dict.fromkeys(
-            field
-            for field in plan.filled
-            if field in names
-            and field not in reading.primary_key
-            and target is not None
-            and target.find(names[field]) is not None
-        )
-    )
-    if not wanted:
-        return False
+    reading, target = plan.reading, execution.table()
+    request = filling(plan, target) if target is not None else None
+    if request is None:
+        return Written()
+    wanted = request.fields[len(reading.primary_key) :]
     execution.note(f"reading {', '.join(wanted)} of all rows, as their timestamps tell nothing of these fields")
-    request = replace_fields(
-        reading.request(None, private=plan.is_masked),
-        widened=already_wider(target, reading, plan.columns),
-        reject=execution.rejecting(plan),
-        fields=(*reading.primary_key, *wanted),
-        limit=None,
-    )
-    schema = _stage_once(execution, plan, request).schema
+    schema = _stage_once(execution, plan, replace_fields(request, reject=execution.rejecting(plan))).schema
     key, contract = plan.key_columns, plan.rules.contract
     execution.quarantine.write(None, key[0])
     fitting = fit_to(target, schema, reading, plan.columns, contract, inserts=False)
@@ -272,8 +253,31 @@ def fill(execution: Execution, plan: TablePlan) -> bool:
     # A row that is there already is not set aside for one of its fields.
     by_row = contract is SchemaContract.DISCARD_ROW
     conformed = _conform(execution, load, SchemaContract.DISCARD_VALUE if by_row else contract)
-    execution.destination.execute(merge.fill(conformed, plan.traits.current))
-    return True
+    [[row]] = execution.destination.execute(merge.fill(conformed, plan.traits.current))
+    execution.note(f"{counted(int(row['n']), 'row')} of {plan.target.ref} had other values there, and are updated")
+    return Written(updated=int(row["n"]))
+
+
+def filling(plan: TablePlan, target: Target) -> ReadRequest | None:
+    """What is read of all rows after the load, for those that are in the target; None where nothing is."""
+    reading, names = plan.reading, plan.columns.names
+    wanted = [
+        field
+        for field in dict.fromkeys((*plan.fresh, *plan.recalculation.fields))
+        if field in names and field not in reading.primary_key and target.find(names[field]) is not None
+    ]
+    if not wanted:
+        return None
+    request = replace_fields(
+        reading.request(None, private=plan.is_masked),
+        widened=already_wider(target, reading, plan.columns),
+        fields=(*reading.primary_key, *wanted),
+        limit=None,
+    )
+    if plan.fresh:
+        return request
+    # What was calculated for a row before it was deleted is worth more than what is afterwards.
+    return replace_fields(request, window=plan.covered if plan.compared else None, live_at=plan.upper)
 
 
 def _stage(

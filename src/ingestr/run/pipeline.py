@@ -36,7 +36,7 @@ from ingestr.run.metadata import keep_metadata
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Count, Tally, add_missing, count_source, reconcile
+from ingestr.run.reconcile import Tally, add_missing, reconcile
 from ingestr.run.session import Session, system_tables
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
@@ -171,7 +171,7 @@ def add_rows(
     gained = add_missing(execution, plan.catching_up(None), keys).inserted
     unmoved = replace(plan, progression=replace(plan.progression, after=plan.progression.before))
     _, contents = execution.look(exp.true())
-    destination.execute(_remember(execution, unmoved, contents, touched=gained > 0))
+    destination.execute(_remember(execution, unmoved, contents, None, touched=gained > 0))
     destination.commit(plan.target.ref)
     return gained
 
@@ -264,7 +264,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
-    counted = count_source(stream, plan) if plan.compared else None
+    in_source = stream.count_live(plan.ends, plan.covered) if plan.compared else None
     with _breaking_off(session, resumption):
         checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.ends)
         first = plan
@@ -275,10 +275,10 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
         done, written = write(execution, first, checkpoint)
         if resumed is not None and plan.coverage.reaches_now and plan.reading.limit is None:
             written += _catch_up(execution, done, resumed)
-        filled = fill(execution, done)
-        tally = _tally(execution, done, resumed, counted)
+        written += fill(execution, done)
+        tally = _tally(execution, done, resumed, in_source)
         written += tally.healed
-        touched = filled or bool(written.inserted or written.updated or written.deleted or tally.deleted)
+        touched = bool(written.inserted or written.updated or written.deleted or tally.deleted)
         result = IngestResult(
             source_object=plan.source_object,
             dest_table=str(plan.target.ref),
@@ -299,7 +299,7 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
             seconds=elapsed(),
             notes=(),
         )
-        kept = [*_remember(execution, plan, tally.contents, touched=touched), *resumption.commit()]
+        kept = [*_remember(execution, plan, tally.contents, resumed, touched=touched), *resumption.commit()]
         if plan.with_metadata:
             keep_metadata(execution, plan)
         destination.execute([*kept, *loads.done(session.ledger, _run_of(session, elapsed), result)])
@@ -322,7 +322,7 @@ def _catch_up(execution: Execution, plan: TablePlan, since: datetime) -> Written
     later, written = write(execution, plan.catching_up(plan.changes_since(since - plan.lag, field)))
     if not plan.traits.whole:
         return written
-    tally = reconcile(execution, later, since - plan.lag, count_source(stream, plan))
+    tally = reconcile(execution, later, since - plan.lag, stream.count_live(plan.ends, plan.covered))
     return written + tally.healed
 
 
@@ -344,27 +344,32 @@ def _breaking_off(session: Session, resumption: Resumption) -> Iterator[None]:
         raise
 
 
-def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, counted: Count | None) -> Tally:
+def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_source: int | None) -> Tally:
     """Count both sides, and bring them together."""
-    if counted is None:
+    if not plan.compared:
         rows, contents = execution.look(exp.true())
-        return Tally(0, None, rows, contents)
+        return Tally(0, in_source, rows, contents)
     since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - plan.lag if since else None, counted)
+    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
 
 
-def _remember(execution: Execution, plan: TablePlan, contents: Contents, *, touched: bool) -> Statements:
+def _remember(
+    execution: Execution, plan: TablePlan, contents: Contents, resumed: datetime | None, *, touched: bool
+) -> Statements:
     """Statements that keep what the target covers, and its columns with their comments.
 
     Args:
         execution: of the plan.
         plan: what was done.
         contents: what the target holds now.
+        resumed: as of when the rows of a read that was taken up are; None where none was.
         touched: whether the target's rows are others than before.
     """
     session, progression = execution.session, plan.progression
     statements: Statements = []
     if (state := progression.after) is not None and (touched or state != progression.before):
+        if resumed is not None and state.refreshed_at == plan.upper and not plan.recalculation.fields:
+            state = replace(state, refreshed_at=resumed)
         now = replace(state, contents=contents if state.cursor_field is not None else None)
         statements = system.write_state(session.ledger, now, session.run_id, session.began)
     comments, names = settle_comments(execution, plan)

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace as replace_fields
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlglot import exp
 
 from ingestr.core.column_spec import ColumnSpec
 from ingestr.core.cursor import Coverage, StreamState, plan_coverage
 from ingestr.core.schema import Column
-from ingestr.core.strategy import Deletes, SchemaContract
+from ingestr.core.strategy import Deletes, Refresh, SchemaContract
 from ingestr.destinations.base import TableRef, Target
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
@@ -23,12 +23,14 @@ from ingestr.run.reading import Reading
 from ingestr.run.resolver import Resolver
 from ingestr.run.session import Session
 from ingestr.run.standing import Standing, check_same_source, check_versions, stand
-from ingestr.run.table_plan import PlannedTarget, Progression, Rules, TablePlan
+from ingestr.run.table_plan import PlannedTarget, Progression, Recalculation, Rules, TablePlan
 from ingestr.strategies import STRATEGIES
 from ingestr.strategies.base import Traits
 from ingestr.strategies.fit import things_of_others
 
 log = logging.getLogger("ingestr")
+# An hour less than a day, as a run that is started every day does not begin at the same second.
+_REFRESH_AFTER = timedelta(hours=23)
 
 
 def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) -> TablePlan:
@@ -62,6 +64,12 @@ def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) ->
     target, standing = _plan_target(session, options, reading, columns, traits, before, resolver.kept.naming)
     coverage = _choose_coverage(session, options, reading, standing.state, upper)
     compared = _is_compared(session, reading, traits, coverage)
+    all_read = reading.limit is None and (coverage.window is None or rewrite or current is None)
+    recalculation = (
+        Recalculation((), "", upper)
+        if all_read
+        else _recalculation(session, options, reading, traits, coverage, standing.state, upper)
+    )
     return TablePlan(
         source_object=stream.source_object,
         target=target,
@@ -74,9 +82,10 @@ def make_plan(session: Session, options: IngestOptions, *, dry: bool = False) ->
         upper=upper,
         lag=options.lag,
         interval=(options.interval_start, options.interval_end),
-        progression=_progress(session, reading, coverage, before, standing.state),
+        progression=_progress(session, reading, coverage, before, standing.state, recalculation.as_of),
         compared=compared and _can_be_compared(session, options, columns, target),
-        filled=_filled(session, options, columns, traits, coverage),
+        fresh=_fresh(options, columns, traits, coverage),
+        recalculation=recalculation,
         rules=_rules(options, predicate),
         loaded_at=None if options.no_load_timestamp else session.began,
         spool=options.spool_folder,
@@ -272,6 +281,7 @@ def _progress(
     coverage: Coverage,
     before: StreamState | None,
     state: StreamState | None,
+    refreshed_at: datetime | None,
 ) -> Progression:
     """How far the target has been read; what is not known now is kept as it was.
 
@@ -281,17 +291,18 @@ def _progress(
         coverage: what the target covers afterwards.
         before: what was known of it.
         state: the part of that which counts now; None where the rows become the table's content as a whole.
+        refreshed_at: as of when the target holds values that change without a trace afterwards.
     """
     field, whole = reading.cursor_field, reading.limit is None
     until = state.cursor_value if state is not None and state.cursor_field == field else None
-    if state is not None and not (whole and coverage.progresses):
-        return Progression(before, until, before)
+    if before is not None and state is not None and not (whole and coverage.progresses):
+        return Progression(before, until, replace_fields(before, refreshed_at=refreshed_at))
     identity = session.source.identity or (before.source_identity if before is not None else None)
     if field is None or not whole:
         after = StreamState(session.stream.source_object, identity, None, None)
     else:
         after = StreamState(session.stream.source_object, identity, field, coverage.end, coverage.start)
-    return Progression(before, until, after)
+    return Progression(before, until, replace_fields(after, refreshed_at=refreshed_at))
 
 
 def _is_compared(session: Session, reading: Reading, traits: Traits, coverage: Coverage) -> bool:
@@ -321,12 +332,38 @@ def _can_be_compared(session: Session, options: IngestOptions, columns: Columns,
     return False
 
 
-def _filled(
-    session: Session, options: IngestOptions, columns: Columns, traits: Traits, coverage: Coverage
-) -> tuple[str, ...]:
-    """Fields that the rows which are not read lack, or may hold another value of."""
+def _fresh(options: IngestOptions, columns: Columns, traits: Traits, coverage: Coverage) -> tuple[str, ...]:
+    """Fields that the rows which are not read lack."""
     # A version is no other one for a field that the source shows only now, even where all rows were read.
     some = coverage.window is not None or options.sql_limit is not None or traits.current is not None
-    if not some or traits.only_adds:
-        return ()
-    return (*columns.fresh, *(session.stream.calculated_fields if options.refresh_formulas else ()))
+    return columns.fresh if some and not traits.only_adds else ()
+
+
+def _recalculation(
+    session: Session,
+    options: IngestOptions,
+    reading: Reading,
+    traits: Traits,
+    coverage: Coverage,
+    state: StreamState | None,
+    upper: datetime,
+) -> Recalculation:
+    """Whether fields whose values change without a trace are read again, of a table of which not all rows are read."""
+    known, when = state.refreshed_at if state is not None else None, options.refresh_formulas
+    fields = tuple(field for field in session.stream.calculated_fields if reading.reads(field))
+    if traits.only_adds or not fields:
+        return Recalculation((), "", known)
+    if when is Refresh.ALWAYS:
+        return Recalculation(fields, "--refresh-formulas always", upper)
+    if when is Refresh.NEVER:
+        return Recalculation((), "--refresh-formulas never", known)
+    if traits.current is not None:
+        return Recalculation((), "versions are left as they were read", known)
+    if reading.limit is not None or not coverage.reaches_now:
+        return Recalculation((), "this run is about some rows alone", known)
+    if known is None:
+        return Recalculation(fields, "nobody knows when they were read", upper)
+    since = f"they are as of {known:%Y-%m-%d %H:%M:%S} UTC"
+    if upper - known < _REFRESH_AFTER:
+        return Recalculation((), f"{since}, less than a day ago", known)
+    return Recalculation(fields, since, upper)

@@ -6,6 +6,7 @@ from datetime import datetime
 from ingestr.core.cursor import StreamState, Window
 from ingestr.core.strategy import WriteStrategy
 from ingestr.ledger.reads import Resumption, fingerprint
+from ingestr.run.load import filling
 from ingestr.run.session import Session
 from ingestr.run.table_plan import TablePlan
 from ingestr.sources.base import ReadPlan, Usage
@@ -43,6 +44,9 @@ class Preview:
         checked: columns of somebody else's type that every value has to fit.
         absent: fields that are read and have no column, under a contract that discards.
         masked: columns whose values would be made unreadable, each with its algorithm.
+        recalculated: columns whose fields would be read again of all rows, as their values change without a trace.
+        recalculation: why, or why none would be; empty where there is none or where they come with all rows.
+        recalculating: how that would be done, and what it costs; None where nothing is read again.
         resumed: the moment as of which a broken-off read would be taken up, or None.
         usage: API calls that the plan itself has cost, and the allowance.
         notes: what the user should know.
@@ -67,6 +71,9 @@ class Preview:
     checked: tuple[str, ...]
     absent: tuple[str, ...]
     masked: tuple[str, ...]
+    recalculated: tuple[str, ...]
+    recalculation: str
+    recalculating: ReadPlan | None
     resumed: datetime | None
     usage: Usage
     notes: tuple[str, ...]
@@ -77,6 +84,7 @@ def preview(session: Session, plan: TablePlan) -> Preview:
     target, columns, reading, stream = plan.target, plan.columns, plan.reading, session.stream
     changes, names = target.changes, columns.names
     masks = ((names[field], mask) for field, mask in columns.treatment.masks.items() if field in names)
+    again = filling(plan, target.current) if plan.recalculation.fields and target.current is not None else None
     return Preview(
         source_object=plan.source_object,
         dest_table=str(target.ref),
@@ -97,6 +105,9 @@ def preview(session: Session, plan: TablePlan) -> Preview:
         checked=tuple(each.name for each in changes.checked) if changes else (),
         absent=changes.absent if changes else (),
         masked=tuple(f"{name} {mask.spec.algorithm}" for name, mask in masks),
+        recalculated=tuple(names[field] for field in plan.recalculation.fields if field in names),
+        recalculation=plan.recalculation.reason,
+        recalculating=stream.plan(again) if again is not None else None,
         resumed=_resumed(session, plan),
         usage=session.source.usage,
         notes=tuple(session.notes),

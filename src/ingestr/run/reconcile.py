@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
@@ -19,39 +18,20 @@ from ingestr.core.schema import TIMESTAMP, Column, TableSchema
 from ingestr.core.sql import absent_from, column, identifier, moment
 from ingestr.core.strategy import Deletes
 from ingestr.core.stream import RecordStream
-from ingestr.destinations.base import Role, TableRef, TargetColumn
+from ingestr.destinations.base import Role, TableRef
 from ingestr.errors import IncompleteReadError
 from ingestr.flags import Flag
 from ingestr.run.execution import Execution, Written
 from ingestr.run.load import live_rows, merge_rows
+from ingestr.run.sides import Sides
 from ingestr.run.table_plan import TablePlan
-from ingestr.sources.base import ReadRequest, Stream
-from ingestr.strategies.base import count_rows, drop, refuse_repeated_keys
-from ingestr.strategies.fit import as_flag, as_moment, cast
+from ingestr.sources.base import ReadRequest
+from ingestr.strategies.base import count_rows, refuse_repeated_keys
+from ingestr.strategies.fit import as_flag, cast
 
 log = logging.getLogger("ingestr")
 
 _MOST_SINGLE_ROWS = 5_000
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Count:
-    """Live rows at the source, of those created before ``TablePlan.ends``.
-
-    Args:
-        rows: how many; None where the source cannot tell.
-        at: when they were counted, by the source's clock at whole seconds.
-    """
-
-    rows: int | None
-    at: datetime
-
-
-def count_source(stream: Stream, plan: TablePlan) -> Count:
-    """Count the source's rows that the target should hold after the plan."""
-    rows = stream.count_live(plan.ends, plan.covered)
-    return Count(rows, stream.server_now())
 
 
 @dataclass(frozen=True)
@@ -73,20 +53,20 @@ class Tally:
     healed: Written = field(default_factory=Written)
 
 
-def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, counted: Count) -> Tally:
+def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_source: int | None) -> Tally:
     """Bring the target's live rows in line with the source's.
 
     Args:
         execution: of the plan, whose rows are written.
         plan: what was done.
         since: deletions before this moment are known already; None after a read of everything.
-        counted: the source's rows, counted when the run began.
+        in_source: live rows at the source at ``plan.ends``, counted when the run began.
 
     Raises:
         IncompleteReadError: the sides differ and cannot be brought together.
         MassDeletionError: an unusual share of the rows would go.
     """
-    both, deletes, in_source = _Sides(execution, plan, counted.at), plan.rules.deletes, counted.rows
+    both, deletes = _sides(execution, plan), plan.rules.deletes
     if deletes is Deletes.IGNORE:
         return Tally(0, in_source, *both.look())
     gone, healed = 0, Written()
@@ -121,49 +101,37 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, cou
     return Tally(gone, in_source, in_destination, contents, healed)
 
 
-class _Sides:
-    """The target as it stands beside the source, as this was when its rows were counted."""
+@dataclass(frozen=True)
+class _Sides(Sides):
+    """Both sides at the end of a run's window.
 
-    def __init__(self, execution: Execution, plan: TablePlan, counted_at: datetime) -> None:
-        target = execution.table()
-        assert target is not None  # noqa: S101 - it was written just now
-        self.execution, self.plan, self.target, self.counted_at = execution, plan, target, counted_at
-        self.key = target.roles[Role.KEY]
-        # What becomes of keys on their way into the target.
-        self.key_mask = plan.columns.treatment.masks.get(plan.reading.primary_key[0])
+    Args:
+        execution: of the plan.
+        plan: what was done.
+    """
 
-    def live(self) -> exp.Expr:
-        """The rows of the target that were live then: those deleted since still were."""
-        target, counted_at = self.target, moment(self.counted_at)
-        created, changed, cursor = target.of(Role.CREATED), target.of(Role.CHANGED), target.of(Role.CURSOR)
-        conditions: list[exp.Expr] = [exp.true()]
-        if created:
-            conditions.append(_moment_of(created) < moment(self.plan.ends))
-        if target.of(Role.DELETED):
-            there = live_rows(target)
-            conditions.append(exp.or_(there, _moment_of(changed) > counted_at) if changed else there)
-        covered = self.plan.covered
-        if covered is not None and covered.start is not None and cursor is not None:
-            conditions.append(_moment_of(cursor) >= moment(covered.start))
-        return exp.and_(*conditions)
-
-    def known(self) -> exp.Select:
-        """A query for the keys of those rows."""
-        return exp.select(column(self.key)).from_(self.target.ref.to_table()).where(self.live())
+    execution: Execution = field(kw_only=True)
+    plan: TablePlan = field(kw_only=True)
 
     def look(self) -> tuple[int, Contents]:
         """The live rows of the target, and what it holds."""
         return self.execution.look(self.live())
 
-    def count_lacking(self) -> int:
-        """Rows that the target lacks because they are in quarantine."""
-        ids = self.execution.quarantine.ids()
-        if ids is None:
-            return 0
-        lacking = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(ids.subquery("q"))
-        lacking = lacking.where(exp.not_(column("row_id", "q").isin(query=self.known())))
-        [[row]] = self.execution.destination.query(lacking)
-        return int(row["n"])
+
+def _sides(execution: Execution, plan: TablePlan) -> _Sides:
+    target = execution.table()
+    assert target is not None  # noqa: S101 - it was written just now
+    return _Sides(
+        execution.destination,
+        target,
+        execution.quarantine,
+        plan.ends,
+        plan.covered,
+        TableRef(execution.staging.schema, f"{execution.staging.name}_ids"),
+        key_mask=plan.columns.treatment.masks.get(plan.reading.primary_key[0]),
+        execution=execution,
+        plan=plan,
+    )
 
 
 def _remove_marked(both: _Sides) -> int:
@@ -187,13 +155,12 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
     execution, plan = both.execution, both.plan
     request = ReadRequest(
         fields=execution.stream.primary_key,
-        live_before=plan.ends,
+        live_at=plan.ends,
         window=plan.covered,
         private=both.key_mask is not None,
     )
 
     def compare(swept: exp.Table) -> tuple[int, int, Written]:
-        both.counted_at = execution.stream.server_now()
         there = exp.select(column("id")).from_(swept)
         missing = exp.select(column("id")).from_(swept.copy())
         missing = missing.where(absent_from([column("id")], both.known()))
@@ -211,10 +178,10 @@ def _sweep(both: _Sides) -> tuple[int, int, Written]:
             keys = None if len(absent) > _MOST_SINGLE_ROWS or both.key_mask is not None else absent
             log.info("reading %s rows that the table lacks", "all" if keys is None else len(keys))
             healed = merge_rows(execution, plan, keys)
-        return count_rows(execution.destination, _ids_table(both)), vanished, healed
+        return count_rows(execution.destination, both.ids), vanished, healed
 
     with execution.stream.read(request) as stream:
-        return _with_staged(both, stream, compare)
+        return both.with_staged(stream, compare)
 
 
 def add_missing(execution: Execution, plan: TablePlan, keys: tuple[str, ...]) -> Written:
@@ -222,12 +189,7 @@ def add_missing(execution: Execution, plan: TablePlan, keys: tuple[str, ...]) ->
     written = merge_rows(execution, plan, keys)
     if plan.rules.deletes is not Deletes.HARD:
         return written
-    return replace(written, inserted=written.inserted - _remove_marked(_Sides(execution, plan, plan.upper)))
-
-
-def _ids_table(both: _Sides) -> TableRef:
-    staging = both.execution.staging
-    return TableRef(staging.schema, f"{staging.name}_ids")
+    return replace(written, inserted=written.inserted - _remove_marked(_sides(execution, plan)))
 
 
 def _mark_deleted(both: _Sides, ids: exp.Query, what: str) -> int:
@@ -262,20 +224,4 @@ def _mark_deleted(both: _Sides, ids: exp.Query, what: str) -> int:
 def _with_ids(both: _Sides, ids: Iterable[list[str]], use: Callable[[exp.Table], int]) -> int:
     schema = TableSchema((Column("id", pa.string()),))
     batches = [pa.record_batch([pa.array(some, pa.string())], names=["id"]) for some in ids]
-    return _with_staged(both, RecordStream(schema, batches), use)
-
-
-def _with_staged(both: _Sides, stream: RecordStream, use: Callable[[exp.Table], T]) -> T:
-    """Load one column of keys into a staging table, as ``id``, use it, and drop it."""
-    staging, destination = _ids_table(both), both.execution.destination
-    renamed, mask = TableSchema((Column("id", pa.string()),)), both.key_mask
-    keys = (batch.column(0) if mask is None else mask.apply(batch.column(0)) for batch in stream)
-    batches = (pa.RecordBatch.from_arrays([some], schema=renamed.arrow) for some in keys)
-    destination.load(RecordStream(renamed, batches, on_close=stream.close), staging, lasting=False)
-    result = use(staging.to_table())
-    destination.execute([drop(staging)])
-    return result
-
-
-def _moment_of(there: TargetColumn) -> exp.Expr:
-    return as_moment(there, column(there.name))
+    return both.with_staged(RecordStream(schema, batches), use)

@@ -133,7 +133,7 @@ def _where_it_stands(
         f"{target} is older than the progress that is kept of it, as after a restore: reading goes on from "
         f"{since:%Y-%m-%d %H:%M:%S} UTC, where it stands"
     )
-    return replace_fields(state, cursor_value=since)
+    return replace_fields(state, cursor_value=since, refreshed_at=None)
 
 
 def _guard_org(session: Session, options: IngestOptions, before: StreamState, live: int | None) -> int | None:

@@ -59,6 +59,21 @@ class Progression:
 
 
 @dataclass(frozen=True)
+class Recalculation:
+    """Whether a run reads again, of all rows, the fields whose values change without the row's timestamp moving.
+
+    Args:
+        fields: those that it reads again after the load.
+        reason: why, or why it reads none, for people; empty where there is none or where they come with all rows.
+        as_of: as of when the target holds such values afterwards, by the source's clock; None where nobody knows.
+    """
+
+    fields: tuple[str, ...]
+    reason: str
+    as_of: datetime | None
+
+
+@dataclass(frozen=True)
 class Rules:
     """What may become of the table's rows and columns.
 
@@ -97,7 +112,8 @@ class TablePlan:
         interval: first and last moment that the user named, both inclusive and either None.
         progression: how far the target has been read, before and after.
         compared: whether both sides are counted in the end.
-        filled: fields that are read of all rows after the load, where the target gets a column for them.
+        fresh: fields that the rows which are not read lack; they are read of all rows after the load.
+        recalculation: which other fields are read of all rows then, and why.
         rules: what may become of rows and columns.
         loaded_at: the load timestamp; None where the rows bear none.
         spool: the folder in which complete pages wait until the commit.
@@ -118,7 +134,8 @@ class TablePlan:
     interval: tuple[datetime | None, datetime | None]
     progression: Progression
     compared: bool
-    filled: tuple[str, ...]
+    fresh: tuple[str, ...]
+    recalculation: Recalculation
     rules: Rules
     loaded_at: datetime | None
     spool: Path

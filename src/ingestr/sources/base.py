@@ -80,7 +80,8 @@ class ReadRequest:
         page_size: rows a page, where the source lets us choose.
         parallelism: pages in flight at once.
         widened: fields whose values need a wider type than declared.
-        live_before: only rows that were created before this moment and are not deleted; archived ones are live.
+        live_at: only rows that were live at this moment: created before it, and not deleted, as far as the source still
+            tells what was deleted since; archived ones are live.
         created_before: only rows that were created before this moment, where the source can tell.
         keys: only rows of these primary keys.
         reject: told of rows that do not fit the declared types; None makes them errors.
@@ -96,7 +97,7 @@ class ReadRequest:
     page_size: int = 25_000
     parallelism: int = 5
     widened: dict[str, pa.DataType] = field(default_factory=dict)
-    live_before: datetime | None = None
+    live_at: datetime | None = None
     created_before: datetime | None = None
     keys: tuple[str, ...] | None = None
     reject: Callable[[RejectedRow], None] | None = None
@@ -372,8 +373,8 @@ class Stream(Protocol):
     def changed_field(self) -> str | None:
         """The field with the time of a row's last change, deletion included, if there is one."""
 
-    def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
-        """Rows that are not deleted and were created before this moment; None where the source cannot tell.
+    def count_live(self, at: datetime, changed: Window | None = None) -> int | None:
+        """Rows that were live at this moment, as ``ReadRequest.live_at`` means it; None where the source cannot tell.
 
         ``changed`` counts only those of a window.
         """

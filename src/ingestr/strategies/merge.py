@@ -95,6 +95,8 @@ def _rows(load: Load, names: list[str] | tuple[str, ...], where: exp.Expr | None
 def fill(load: Load, current: str | None = None) -> Statements:
     """Give rows that are there the staged values; rows that are not there are not added.
 
+    One of the statements is a query for ``n``, the rows that get another value.
+
     Args:
         load: the staged values, with their keys.
         current: the column that is true in the one row of a key that gets them; None for all rows.
@@ -104,6 +106,8 @@ def fill(load: Load, current: str | None = None) -> Statements:
         on = exp.and_(on, column(current, "t").eq(exp.true()))
     names = [name for name in load.staged.names if name not in load.primary_key]
     updates = [exp.EQ(this=exp.Column(this=identifier(name)), expression=column(name, "s")) for name in names]
+    other = exp.select(exp.Count(this=exp.Star()).as_("n")).from_(load.ref.to_table("t"))
+    other = other.join(staged_rows(load).subquery("s"), on=on.copy()).where(_differs(load, "t", "s"))
     merge = exp.Merge(
         this=load.ref.to_table("t"),
         using=staged_rows(load).subquery("s"),
@@ -114,7 +118,7 @@ def fill(load: Load, current: str | None = None) -> Statements:
             ]
         ),
     )
-    return [*evolve(load), merge, drop(load.staging)]
+    return [*evolve(load), other, merge, drop(load.staging)]
 
 
 def _changed(load: Load) -> TableRef:

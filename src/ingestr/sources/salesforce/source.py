@@ -300,7 +300,7 @@ class SalesforceStream:
 
     @property
     def calculated_fields(self) -> tuple[str, ...]:
-        """Formulas, roll-ups and fields of parents, whose values change without the row's timestamp moving."""
+        """Formulas, roll-ups, parents' fields and what time changes: the row's timestamp does not move with them."""
         return tuple(field.name for field in self._relation.fields if field.calculated)
 
     @property
@@ -323,16 +323,22 @@ class SalesforceStream:
         field = self._describe.find(name)
         return field.name if field and field.filterable else None
 
-    def _live_conditions(self, before: datetime) -> list[str]:
-        conditions = [f"{self.deleted_field} = false"] if self.deleted_field else []
-        return conditions + self._created_before(before)
+    def _live_conditions(self, at: datetime) -> list[str]:
+        conditions = []
+        if self.deleted_field:
+            since = f" OR {self.changed_field} >= {soql.datetime_literal(at)}" if self.changed_field else ""
+            conditions.append(f"({self.deleted_field} = false{since})")
+        return conditions + self._created_before(at)
 
     def _created_before(self, moment: datetime) -> list[str]:
         return [f"{self.created_field} < {soql.datetime_literal(moment)}"] if self.created_field else []
 
-    def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
-        """Rows that are not deleted and were created before this moment; None where Salesforce cannot count them."""
-        conditions = [*soql.window_conditions(changed, is_date=False), *self._live_conditions(before)]
+    def count_live(self, at: datetime, changed: Window | None = None) -> int | None:
+        """Rows that were live at this moment; None where Salesforce cannot count them."""
+        own = self._relation.own
+        if own is not None and own.unmergeable:
+            raise ConfigurationError(f"the rows of the query cannot be counted: {own.unmergeable}")
+        conditions = [*soql.window_conditions(changed, is_date=False), *self._live_conditions(at)]
         try:
             return count_rows(self._client, self._rows(), conditions)
         except RequestRefusedError as error:
@@ -403,8 +409,8 @@ class SalesforceStream:
         key = self._describe.find(request.window.field) if request.window else None
         identifier = self._describe.find("Id")
         conditions = soql.window_conditions(request.window, is_date=key is not None and key.type == "date")
-        if request.live_before is not None:
-            conditions += self._live_conditions(request.live_before)
+        if request.live_at is not None:
+            conditions += self._live_conditions(request.live_at)
         query = RestQuery(
             self._describe.name,
             request.fields,
@@ -412,7 +418,7 @@ class SalesforceStream:
             # Pages of an unordered query may repeat or miss rows that change meanwhile.
             order_by="Id" if identifier and identifier.sortable else None,
             limit=request.limit,
-            include_deleted=request.include_deleted or request.live_before is not None or request.keys is not None,
+            include_deleted=request.include_deleted or request.live_at is not None or request.keys is not None,
             page_size=request.page_size,
             shared=tuple(name for name in ("Id", SYSTEM_TIMESTAMP) if self._describe.find(name)),
             own=self._relation.own,

@@ -11,7 +11,7 @@ from ingestr.sources.base import Choice, TableFacts
 from ingestr.sources.salesforce.http.checks import name_in, text_in, words_in
 from ingestr.sources.salesforce.http.shapes import Answer, unexpected, whole_number
 from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
-from ingestr.sources.salesforce.meta.objects import CUSTOM_PREFIX, NAMED_TABLES, NamedTable
+from ingestr.sources.salesforce.meta.objects import CHANGED_BY_TIME, CUSTOM_PREFIX, NAMED_TABLES, NamedTable
 from ingestr.sources.salesforce.meta.types import Field
 
 _NOT_SEEN = "Setup > Object Manager lists the API names; the logged-in user may lack the permission to see the object"
@@ -126,7 +126,7 @@ def parse_describe(body: Answer) -> ObjectDescribe:
         raise _not_queryable(name)
     fields: dict[str, Field] = {}
     for item in body.answers("fields"):
-        field = _field(item)
+        field = _field(item, name)
         # Told twice with the same facts, it is one field.
         if fields.setdefault(field.name, field) != field:
             raise unexpected(body.doing, f"it tells of two fields named {field.name}")
@@ -138,15 +138,16 @@ def parse_describe(body: Answer) -> ObjectDescribe:
     return ObjectDescribe(name, tuple(fields.values()), bool(body.get("replicateable")), facts)
 
 
-def _field(item: Answer) -> Field:
+def _field(item: Answer, object_name: str) -> Field:
+    name = name_in(item)
     return Field(
-        name=name_in(item),
+        name=name,
         type=text_in(item, "type"),
         soap_type=text_in(item, "soapType", ""),
         filterable=bool(item.get("filterable")),
         sortable=bool(item.get("sortable")),
         nillable=bool(item.get("nillable")),
-        calculated=bool(item.get("calculated")),
+        calculated=bool(item.get("calculated")) or (object_name, name) in CHANGED_BY_TIME,
         compound=text_in(item, "compoundFieldName", ""),
         relationship=text_in(item, "relationshipName", ""),
         references=_names(item.get("referenceTo")),

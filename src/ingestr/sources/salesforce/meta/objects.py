@@ -22,6 +22,10 @@ NEED_CONDITION = frozenset(
     }
 )
 
+# Fields that are no formulas and change like them: a day begins or ends the contract, and no timestamp moves (Object
+# Reference for the Salesforce Platform, "Contract", "ContractLineItem", "ServiceContract").
+CHANGED_BY_TIME = frozenset({("Contract", "Status"), ("ContractLineItem", "Status"), ("ServiceContract", "Status")})
+
 
 @dataclass(frozen=True)
 class NamedTable:
