@@ -122,11 +122,13 @@ def _consistency(result: "SessionResult") -> list[str]:
     found = result.consistency
     if found is None:
         return []
-    checked = f"{counted(found.references, 'reference')} between them checked"
-    lost = f"{sum(each.rows for each in found.orphans):,} live rows refer to nothing" if found.orphans else "no orphans"
     tables = counted(sum(each.result is not None for each in result.tables), "table")
-    ends = f"consistent: {tables} up to {_moment(found.until)}; {checked}, {lost}"
-    return [*(f"orphans: {each}" for each in found.orphans), ends]
+    ends = f"consistent: {tables} up to {_moment(found.until)}"
+    if found.references is None:
+        return [f"{ends}; references between them not checked"]
+    lost = counted(len(found.orphans), "column") + " with orphans" if found.orphans else "no orphans"
+    checked = f"{counted(found.references, 'reference')} between them checked, {lost}"
+    return [*(f"orphans: {each}" for each in found.orphans), f"{ends}; {checked}"]
 
 
 def _by_reason(tables: list[tuple[str, str]]) -> list[str]:

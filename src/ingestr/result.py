@@ -116,12 +116,13 @@ class Consistency:
 
     Args:
         until: that moment, by the source's clock.
-        references: how many columns were checked whose values are keys of other tables of the session.
+        references: how many columns were checked whose values are keys of other tables of the session; None where the
+            source or the API budget did not allow that.
         orphans: what was found there.
     """
 
     until: datetime
-    references: int
+    references: int | None
     orphans: tuple[Orphans, ...] = ()
 
 

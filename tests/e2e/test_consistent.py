@@ -15,6 +15,7 @@ import ingestr
 from ingestr.errors import ConfigurationError
 from ingestr.progress import Progress
 from ingestr.progress_many import LogTables
+from ingestr.render import session_text
 from ingestr.result import Consistency, IngestResult, Outcome, SessionResult
 from ingestr.run import many
 from ingestr.simulator import Fault, SimulatedOrg
@@ -137,6 +138,7 @@ def test_the_tables_end_where_the_session_began(frozen: SimulatedOrg, either: Da
         result = copy(org, "account,contact", either, {"contact": after(org, 30, create)}, **options)
         found = fits(result)
         assert (found.until, found.orphans) == (began, ())
+        assert found.references is not None
         assert found.references >= 2
         current = "_scd_is_current" if strategy == "scd2" else "true"
         assert ids(either, "contact", f"NOT is_deleted AND {current}") == set(before[0].column("Id").to_pylist())
@@ -420,6 +422,17 @@ def test_what_cannot_be_read_besides_is_said(frozen: SimulatedOrg, database: Pat
     org.faults.clear()
     org.clock.advance(60)
     assert fits(copy(org, "account,contact", database)).orphans == ()
+
+
+def test_what_is_done_is_told_where_the_check_cannot_be_made(org: SimulatedOrg, database: Path) -> None:
+    """A budget that is used up before the references are looked at takes no result away."""
+    result = copy(org, "account,contact,lead,opportunity,task,event", database, api_budget="9")
+    assert result.exit_code == 6
+    assert result.counts[Outcome.DONE] > 0
+    assert result.consistency is not None
+    assert result.consistency.references is None
+    assert [note for note in result.notes if "could not be checked" in note]
+    assert "references between them not checked" in session_text(result)
 
 
 @pytest.mark.parametrize(

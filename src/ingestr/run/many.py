@@ -1,7 +1,8 @@
 """Several tables between two ends that are opened once, some of them at a time, each with a transaction of its own.
 
 A table that fails does not stop the others. Small tables go side by side, as they mostly wait for the network; of the
-large ones, whose reads fill memory, one at a time is on its way.
+large ones, whose reads fill memory, one at a time is on its way. Where all are to end at one moment, it is asked for
+once, and in the end the references between the tables are checked.
 """
 
 import logging
@@ -202,7 +203,11 @@ class _Session:
             for table, each in found
             if isinstance(each, IngestResult)
         ]
-        references = find_references(self.source, self._destination, copied)
+        try:
+            references = find_references(self.source, self._destination, copied)
+        except IngestrError as error:
+            self._note(f"the references between the tables could not be checked: {error}")
+            return Consistency(until, None)
         orphans, asked = find_orphans(self._destination, references), set[tuple[str, str]]()
         for _ in range(_ROUNDS):
             missing = find_missing(self._destination, [each for each, _ in orphans], _MOST_MISSING) - asked
