@@ -261,7 +261,8 @@ def test_without_a_number_ids_are_compared(org: SimulatedOrg, either: Database) 
 def test_rows_of_one_id_are_counted(org: SimulatedOrg, either: Database, total: int) -> None:
     """Big objects and metadata bear one Id in all rows: the number tells, and what is not known is not a number."""
     org.add_object("Audit_Log__b", "a99", {"Key__c": "string"})
-    for field in ("CreatedDate", "LastModifiedDate", "SystemModstamp", "IsDeleted"):
+    hidden = ("CreatedDate", "LastModifiedDate", "SystemModstamp", "IsDeleted", "Name", "OwnerId", "CreatedById")
+    for field in (*hidden, "LastModifiedById"):
         org.hide_field("Audit_Log__b", field)
     rows = [{"attributes": {"type": "Audit_Log__b"}, "Id": "000000000000000AAA", "Key__c": f"{n}"} for n in range(40)]
     served = {"Key__c": {"totalSize": 40, "done": True, "records": rows}, "COUNT": {"totalSize": total, "records": []}}
