@@ -285,6 +285,9 @@ def _verify(settled: dict[str, Any], shape: str) -> int:
 
 def _compared(wanted: tuple[str, ...], sources: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The tables that are meant, and what the one of them holds, where somebody says that."""
+    if sources and not wanted:
+        # As a load calls them that is given no name.
+        wanted = (PLACEHOLDER,) if len(sources) > 1 or is_pattern(sources[0]) else (bare_table(sources[0]),)
     if any(PLACEHOLDER in each for each in wanted):
         names = [each if is_pattern(each) else snake_case(bare_table(each)) for each in sources or ("*",)]
         return tuple(each.replace(PLACEHOLDER, name) for each in wanted for name in names), None
@@ -297,8 +300,7 @@ def _compared(wanted: tuple[str, ...], sources: tuple[str, ...]) -> tuple[tuple[
 
 
 def _verified_event(found: "Verified") -> dict[str, Any]:
-    facts = {**asdict(replace(found, error=None)), "difference": found.difference and asdict(found.difference)}
-    told = {name: _plain(value) for name, value in facts.items()}
+    told = {name: _plain(value) for name, value in asdict(replace(found, error=None)).items()}
     error = found.error
     return told | {"equal": found.is_equal, "error": error and str(error), "hint": error and error.hint}
 

@@ -113,7 +113,9 @@ def test_a_window_is_gone_on_with_and_closed(bulk_org: SimulatedOrg, database: P
     bulk_org.update("Account", ids, {"Phone": "1"})
     bulk_org.clock.advance(60)
     totals = '{"totalSize":5000000,"done":true,"records":[]}'
-    bulk_org.faults.add(Fault(path="/queryAll.*SystemModstamp\\+%3E", status=200, headers=JSON_HEADERS, body=totals))
+    bulk_org.faults.add(
+        Fault(path=r"/queryAll.*SELECT\+Id.*SystemModstamp\+%3E", status=200, headers=JSON_HEADERS, body=totals)
+    )
     break_off(bulk_org, "account", database)
     bulk_org.clock.advance(3600)
     bulk_org.update("Account", ids[:3], {"Phone": "2"})

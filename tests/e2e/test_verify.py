@@ -16,7 +16,7 @@ from ingestr.core.strategy import Deletes
 from ingestr.errors import ConfigurationError, DifferenceError, IngestrError
 from ingestr.run.verify import Verified, verify
 from ingestr.simulator import Fault, SimulatedOrg
-from support import Database, bulk, content, ingest, source_uri, table_names, uri_of
+from support import JSON_HEADERS, Database, bulk, content, ingest, source_uri, table_names, uri_of
 
 MINUTE, HOUR = 60, 3_600
 
@@ -251,6 +251,29 @@ def test_without_a_number_ids_are_compared(org: SimulatedOrg, either: Database) 
     org.faults.add(Fault(path="COUNT", times=None, status=400, headers={"Content-Type": "application/json"}, body=body))
     found = one(org, either)
     assert (found.is_equal, found.in_source) == (True, None)
+    ingest(org, "account", either, mask=["id:hash"], full_refresh=True)
+    [left_out] = verified(org, either, "public.t*")
+    assert (left_out.is_equal, left_out.error) == (False, None)
+    assert "no Ids that would tell them apart" in left_out.reason
+
+
+@pytest.mark.parametrize("total", [40, 39, -1])
+def test_rows_of_one_id_are_counted(org: SimulatedOrg, either: Database, total: int) -> None:
+    """Big objects and metadata bear one Id in all rows: the number tells, and what is not known is not a number."""
+    org.add_object("Audit_Log__b", "a99", {"Key__c": "string"})
+    hidden = ("CreatedDate", "LastModifiedDate", "SystemModstamp", "IsDeleted", "Name", "OwnerId", "CreatedById")
+    for field in (*hidden, "LastModifiedById"):
+        org.hide_field("Audit_Log__b", field)
+    rows = [{"attributes": {"type": "Audit_Log__b"}, "Id": "000000000000000AAA", "Key__c": f"{n}"} for n in range(40)]
+    served = {"Key__c": {"totalSize": 40, "done": True, "records": rows}, "COUNT": {"totalSize": total, "records": []}}
+    for asked, answer in served.items():
+        path = rf"/query(All)?\?.*{asked}.*Audit_Log__b"
+        org.faults.add(Fault(path=path, times=None, status=200, headers=JSON_HEADERS, body=json.dumps(answer)))
+    ingest(org, "custom:Audit_Log__b", either)
+    [found] = verified(org, either, "*")
+    assert found.is_equal == (total == 40)
+    assert ("39 live rows in Salesforce, 40 here" in str(found.error)) == (total == 39)
+    assert ("does not count its rows" in found.reason) == (total == -1)
 
 
 def command(org: SimulatedOrg, database: Database, *words: str) -> subprocess.CompletedProcess[str]:
@@ -280,3 +303,16 @@ def test_the_command(org: SimulatedOrg, either: Database) -> None:
     assert events["public.t"]["difference"]["missing_ids"] == [gone]
     assert command(org, either, "public.nix").returncode == 2
     assert command(org, either, "--deletes", "nix", "public.r").returncode == 2
+
+
+def test_tables_by_what_they_were_loaded_from(org: SimulatedOrg, either: Database) -> None:
+    """``--source-table`` alone means the tables that a load makes of it where it is given no name."""
+    for table in ("account", "user_role"):
+        ingest(org, table, either, dest_table=None)
+    for given, names in (("user_role", ["user_role"]), ("account,user*", ["account", "user_role"])):
+        done = command(org, either, "--source-table", given)
+        told = [line.split()[1].rstrip(":").rpartition(".")[2] for line in done.stdout.splitlines()]
+        assert (done.returncode, told) == (0, names), done.stdout + done.stderr
+    done = command(org, either, "public.nix", "--source-table", "account,user_role")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "says what one table holds" in done.stderr
