@@ -1,16 +1,17 @@
 """Copies Salesforce tables every hour, a task for each, into the database that a variable names.
 
-ingestr runs inside Airflow's environment rather than as a command, because its errors then tell a task by their type whether
-to try again. Airflow holds
+ingestr runs in Airflow's own environment rather than as a command, because the type of its errors then tells a task
+whether to try again. Airflow holds
 
 - the connection `salesforce`: host (My Domain, such as `acme.my`), login (client id), password (client secret);
 - the variable `salesforce_destination`: the URI of the database.
 
-Each run passes its interval, so that clearing an old run reads that hour again. The first run should read everything, or the
-tables begin with its hour: `airflow dags trigger salesforce --conf '{"everything": true}'`.
+Each run passes its interval, so that clearing an old run reads that hour again. The first run should read everything,
+or the tables begin with its hour: `airflow dags trigger salesforce --conf '{"everything": true}'`.
 
-In Airflow 2, `dag` and `task` come from `airflow.decorators`, the exceptions from `airflow.exceptions`, the timetable from
-`airflow.timetables.interval`, `Connection` and `Variable` from `airflow.models` (`Connection.get_connection_from_secrets`).
+In Airflow 2, `dag` and `task` come from `airflow.decorators`, the exceptions from `airflow.exceptions`, the timetable
+from `airflow.timetables.interval`, `Variable` from `airflow.models`; `BaseHook.get_connection` of `airflow.hooks.base`
+is there what `Connection.get` is here.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ LASTING = (2, 3)
 
 
 @task(
-    # After 5, 10, 20, … minutes, as [core] default_task_retry_delay says: some hours in all, as a quota takes to refill.
+    # After 5, 10, 20, … minutes ([core] default_task_retry_delay is the 5): hours in all, as a quota refills slowly.
     retries=6,
     retry_exponential_backoff=2,
     max_retry_delay=timedelta(hours=2),
@@ -54,6 +55,8 @@ def copy(
             table,
             Variable.get("salesforce_destination"),
             f"crm.{table}",
+            # Only what changed, also of tables that are replaced else: a merge counts both sides at each run.
+            incremental_key="last_timestamp",
             progress="log",
             **({} if (params or {}).get("everything") else interval),
         )

@@ -40,7 +40,13 @@ def salesforce_tables(context: dg.AssetExecutionContext, salesforce: Salesforce)
     wanted = [key.to_user_string() for key in context.selected_asset_keys]
     try:
         session = ingestr.ingest_tables(
-            salesforce.source_uri, wanted, salesforce.destination_uri, "crm.{table}", progress="log"
+            salesforce.source_uri,
+            wanted,
+            salesforce.destination_uri,
+            "crm.{table}",
+            # Only what changed, also of tables that are replaced else: a merge counts both sides at each run.
+            incremental_key="last_timestamp",
+            progress="log",
         )
     except IngestrError as error:
         # What concerns all tables, such as the login.

@@ -34,7 +34,13 @@ def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def copy(table: str) -> dict[str, Any]:
     """Copy one table. Loads into one file of DuckDB take turns by themselves, as they run in one process."""
     result = ingestr.ingest(
-        os.environ["SOURCE_URI"], table, os.environ["DESTINATION_URI"], f"crm.{table}", progress="log"
+        os.environ["SOURCE_URI"],
+        table,
+        os.environ["DESTINATION_URI"],
+        f"crm.{table}",
+        # Only what changed, also of tables that are replaced else: a merge counts both sides at each run.
+        incremental_key="last_timestamp",
+        progress="log",
     )
     return {
         "table": table,
