@@ -28,7 +28,7 @@ pytestmark = [
 ]
 BASE = "docker.io/library/debian:trixie-slim"
 COMPOSE = "1.6.0"
-# Within a sandbox, limits and control groups are as they are.
+# Limits and control groups are as they are, as a sandbox lets nobody raise them; nothing is shared with another Podman.
 CONTAINERS = """
 [containers]
 default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
@@ -36,6 +36,8 @@ netns = "host"
 pids_limit = 0
 [engine]
 cgroup_manager = "cgroupfs"
+tmp_dir = "{folder}/tmp"
+lock_type = "file"
 events_logger = "none"
 runtime = "runc"
 """
@@ -65,7 +67,7 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "containers.conf").write_text(CONTAINERS)
+        (folder / "containers.conf").write_text(CONTAINERS.format(folder=folder))
         storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
         (folder / "storage.conf").write_text(storage)
 
@@ -108,7 +110,7 @@ def podman() -> Iterator[Podman]:
             podman("build", "--pull=never", "-f", context / "examples/container/Dockerfile", "-t", "ingestr", context)
             yield podman
         finally:
-            podman.attempt("podman", "system", "reset", "--force")
+            podman.attempt("podman", "rmi", "--all", "--force")
 
 
 class Project:
