@@ -55,10 +55,12 @@ bench-plots: $(READY)  ## Draw how time and memory grow with the rows, from the 
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	$(BIN)/python benchmarks/plots.py
 
-lock:  ## Choose the versions of the development environment anew.
+lock:  ## Choose the versions of the development environment and of the image anew.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml \
 	  --extra jwt --extra postgres --extra simulator --extra simulator-tls --group dev -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml \
+	  --extra jwt --extra postgres -o examples/container/requirements.txt
 
 clean:  ## Remove everything that was made.
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
