@@ -14,6 +14,7 @@ from `airflow.timetables.interval`, `Variable` from `airflow.models`; `BaseHook.
 is there what `Connection.get` is here.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -27,10 +28,12 @@ LASTING = (2, 3)
 
 
 @task(
-    # After 5, 10, 20, … minutes ([core] default_task_retry_delay is the 5): hours in all, as a quota refills slowly.
+    # After 5, 10, 20, … minutes: some hours in all, as a quota takes to refill.
     retries=6,
+    retry_delay=timedelta(seconds=float(os.environ.get("RETRY_SECONDS", "300"))),
     retry_exponential_backoff=2,
     max_retry_delay=timedelta(hours=2),
+    multiple_outputs=False,
     # One process at a time may write to a file of DuckDB; PostgreSQL takes as many as there are tables.
     max_active_tis_per_dag=1,
     map_index_template="{{ task.op_kwargs['table'] }}",

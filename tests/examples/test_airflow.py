@@ -31,7 +31,7 @@ class Airflow:
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+            "RETRY_SECONDS": "1",
             "SCARF_ANALYTICS": "false",
         }
         done = attempt([self.programs / "airflow", *words], self.home, **known, **variables)
@@ -61,7 +61,7 @@ class Airflow:
 
     def returned(self, moment: datetime) -> list[dict[str, Any]]:
         """What the tasks pushed."""
-        return [json.loads(json.loads(text)) for (text,) in self.query("SELECT value FROM xcom", moment)]
+        return [json.loads(text) for (text,) in self.query("SELECT value FROM xcom", moment)]
 
 
 @pytest.fixture(scope="module")
