@@ -1,7 +1,7 @@
 """What ingestr keeps about one target, looked at once a run. Knows no meaning of what is kept."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -23,18 +23,25 @@ class Ledger:
         destination: holds the target.
         target: the table that the rows are about.
         tables: all tables that the run asks for.
+        known: these tables as they stand, where somebody has looked at them already; None where nobody has.
 
     Attributes:
         ref: the target's name.
         target: the target as it stood then, or None.
     """
 
-    def __init__(self, destination: Destination, target: TableRef, tables: Iterable[SystemTable]) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        target: TableRef,
+        tables: Iterable[SystemTable],
+        known: Sequence[Target | None] | None = None,
+    ) -> None:
         self._destination = destination
         self.ref = target
         every = {each.name: each for each in tables}
-        self.target, *found = destination.describe(target, *(each.ref for each in every.values()))
-        self._there: dict[str, Target | None] = dict(zip(every, found, strict=True))
+        self.target, *found = destination.describe(target, *(each.ref for each in every.values() if known is None))
+        self._there: dict[str, Target | None] = dict(zip(every, found if known is None else known, strict=True))
         readable = {
             name: each.select(target, there)
             for name, each in every.items()

@@ -25,7 +25,7 @@ from ingestr.progress_many import SessionProgress
 from ingestr.result import IngestResult, Outcome, SessionResult, TableResult
 from ingestr.run.pipeline import copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
-from ingestr.run.session import SYSTEM_TABLES
+from ingestr.run.session import SYSTEM_TABLES, SystemTables, look_at_system
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
 from ingestr.sources.base import Source
 from ingestr.strategies.base import create_schema, drop
@@ -58,7 +58,7 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
         session.prepare(chosen)
-        found = session.each(chosen, partial(_copied, clock))
+        found = session.each(chosen, partial(_copied, clock, look_at_system(session.destination)))
         session.tidy()
         results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
         others = [TableResult(each.source_table, Outcome.LEFT_OUT, reason=each.reason) for each in left_out]
@@ -74,7 +74,7 @@ def plan_tables(
     """What ``run_tables`` would do: a plan of each table, or why there is none; and what would be left out."""
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
-        plans = session.each(chosen, partial(_planned, clock))
+        plans = session.each(chosen, partial(_planned, clock, look_at_system(session.destination)))
         return [(session.label(table), found) for table, found in plans if found is not None], left_out
 
 
@@ -82,15 +82,25 @@ _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
 
 
 def _copied(
-    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+    clock: Clock,
+    system: SystemTables | None,
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    progress: Progress,
 ) -> IngestResult:
-    return copy_table(source, destination, options, clock=clock, progress=progress)
+    return copy_table(source, destination, options, clock=clock, progress=progress, system=system)
 
 
 def _planned(
-    clock: Clock, source: Source, destination: Destination, options: IngestOptions, progress: Progress
+    clock: Clock,
+    system: SystemTables | None,
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    progress: Progress,
 ) -> Preview:
-    return preview_table(source, destination, options, clock=clock, progress=progress)
+    return preview_table(source, destination, options, clock=clock, progress=progress, system=system)
 
 
 class _Session:
@@ -101,7 +111,7 @@ class _Session:
     ) -> None:
         self.source = source
         self._options = options
-        self._destination = destination
+        self.destination = destination
         self._progress = progress
 
     @classmethod
@@ -140,28 +150,28 @@ class _Session:
 
     def _target(self, table: ChosenTable) -> TableRef:
         options = self._options_of(table)
-        named = parse_table(options.dest_table or table.name, self._destination.default_schema)
-        self._destination.check_catalog(named.catalog)
+        named = parse_table(options.dest_table or table.name, self.destination.default_schema)
+        self.destination.check_catalog(named.catalog)
         return named.ref
 
     def prepare(self, chosen: list[ChosenTable]) -> None:
         """Make what tables share, so that they need not wait for one another."""
         schemas = {self._target(table).schema for table in chosen}
-        found = self._destination.describe(*(each.ref for each in SYSTEM_TABLES))
         statements = [create_schema(schema) for schema in sorted(schemas)]
+        found = self.destination.describe(*(each.ref for each in SYSTEM_TABLES))
         for table, there in zip(SYSTEM_TABLES, found, strict=True):
             statements += table.ensure(there)
-        self._destination.execute(statements)
-        self._destination.commit()
+        self.destination.execute(statements)
+        self.destination.commit()
 
     def tidy(self) -> None:
         """Remove tables of ours that were made and not needed, where nobody else can be about to write to them."""
-        if not self._destination.capabilities.exclusive:
+        if not self.destination.capabilities.exclusive:
             return
         refs = [each.ref for each in SYSTEM_TABLES]
-        rows = self._destination.query(*(exp.select("1").from_(ref.to_table()).limit(1) for ref in refs))
-        self._destination.execute([drop(ref) for ref, found in zip(refs, rows, strict=True) if not found])
-        self._destination.commit()
+        rows = self.destination.query(*(exp.select("1").from_(ref.to_table()).limit(1) for ref in refs))
+        self.destination.execute([drop(ref) for ref, found in zip(refs, rows, strict=True) if not found])
+        self.destination.commit()
 
     def each(self, chosen: list[ChosenTable], work: "_Work[T]") -> list[tuple[ChosenTable, T | IngestrError | None]]:
         """Do some work on each table, the largest first.
@@ -212,7 +222,7 @@ class _Session:
 
     def _one(self, table: ChosenTable, work: "_Work[T]") -> T:
         options = replace(self._options_of(table), notes=())
-        with closing(self._destination.beside()) as destination, self._progress.table(self.label(table)) as progress:
+        with closing(self.destination.beside()) as destination, self._progress.table(self.label(table)) as progress:
             destination.connect()
             return work(self.source, destination, options, progress)
 

@@ -35,7 +35,7 @@ from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
 from ingestr.run.reconcile import Tally, reconcile
-from ingestr.run.session import Session, look
+from ingestr.run.session import Session, SystemTables, look
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
 from ingestr.sources.base import Source
@@ -68,15 +68,24 @@ def run(options: IngestOptions, *, clock: Clock, progress: Progress, in_process:
 
 
 def copy_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    system: SystemTables | None = None,
 ) -> IngestResult:
-    """Copy one table between two ends that are open; the calls in the result are those for this table alone."""
+    """Copy one table between two ends that are open; the calls in the result are those for this table alone.
+
+    ``system`` is what a session of many tables knows of the tables of ``_ingestr``.
+    """
     began = clock.monotonic()
 
     def elapsed() -> float:
         return clock.monotonic() - began
 
-    session = _look_up(source, destination, options, clock, progress, writes=True)
+    session = _look_up(source, destination, options, clock, progress, system, writes=True)
     try:
         try:
             return _carry_out(session, make_plan(session, options), elapsed)
@@ -120,10 +129,16 @@ def plan(options: IngestOptions, *, clock: Clock, progress: Progress, in_process
 
 
 def preview_table(
-    source: Source, destination: Destination, options: IngestOptions, *, clock: Clock, progress: Progress
+    source: Source,
+    destination: Destination,
+    options: IngestOptions,
+    *,
+    clock: Clock,
+    progress: Progress,
+    system: SystemTables | None = None,
 ) -> Preview:
     """What ``copy_table`` would do; writes nothing."""
-    session = _look_up(source, destination, options, clock, progress, writes=False)
+    session = _look_up(source, destination, options, clock, progress, system, writes=False)
     return preview(session, make_plan(session, options, dry=True))
 
 
@@ -155,6 +170,7 @@ def _look_up(
     options: IngestOptions,
     clock: Clock,
     progress: Progress,
+    system: SystemTables | None,
     *,
     writes: bool,
 ) -> Session:
@@ -168,7 +184,7 @@ def _look_up(
         progress.note(note)
     if writes:
         destination.reserve(named.ref)
-    ledger = look(destination, named.ref)
+    ledger = look(destination, named.ref, system)
     return Session(progress, destination, source, stream, ledger, run_id, began, notes)
 
 

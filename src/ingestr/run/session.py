@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ingestr.destinations.base import Destination, TableRef
+from ingestr.destinations.base import Destination, TableRef, Target
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.loads import LOADS
 from ingestr.ledger.mask_key import MASK_KEY
@@ -52,6 +52,25 @@ class Session:
 SYSTEM_TABLES = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY, LOADS)
 
 
-def look(destination: Destination, target: TableRef) -> Ledger:
-    """Look at a target and at what is kept about it, in one go."""
-    return Ledger(destination, target, SYSTEM_TABLES)
+SystemTables = tuple[Target | None, ...]
+
+
+def look_at_system(destination: Destination) -> SystemTables | None:
+    """The tables of ``_ingestr`` as they stand, for a session of many targets, which makes and drops none of them.
+
+    None where one is not as ingestr makes it: it may be made anew on the way.
+    """
+    found = tuple(destination.describe(*(each.ref for each in SYSTEM_TABLES)))
+    faults = [each.faults(there) for each, there in zip(SYSTEM_TABLES, found, strict=True) if there is not None]
+    return None if any(faults) else found
+
+
+def look(destination: Destination, target: TableRef, system: SystemTables | None = None) -> Ledger:
+    """Look at a target and at what is kept about it, in one go.
+
+    Args:
+        destination: holds both.
+        target: the target.
+        system: what ``look_at_system`` has found; None where nobody has looked.
+    """
+    return Ledger(destination, target, SYSTEM_TABLES, system)
