@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from ingestr.core.sql import Statements
 from ingestr.destinations.base import Destination, TableRef, Target
-from ingestr.ledger.table import SystemTable
+from ingestr.ledger.table import SystemTable, about
 from ingestr.strategies.base import drop
 
 log = logging.getLogger("ingestr")
@@ -60,6 +60,11 @@ class Ledger:
         if there is not None:
             table.check(there)
         return [table.parse(row) for row in self._rows.get(table.name, [])]
+
+    def select(self, table: SystemTable) -> exp.Select | None:
+        """A query for all rows about the target; None where the table was not there, or not as ingestr makes it."""
+        there = self._there[table.name]
+        return table.select_all(there).where(about(self.ref)) if there is not None and self.has(table) else None
 
     def has(self, table: SystemTable) -> bool:
         """Whether the table was there when the run began, as ingestr makes it."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from ingestr.run.pipeline import copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
 from ingestr.run.session import SYSTEM_TABLES, SystemTables, look_at_system
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
-from ingestr.sources.base import Source
+from ingestr.sources.base import ReadPlan, Source, Usage
 from ingestr.strategies.base import create_schema, drop
 from ingestr.table_list import SessionOptions
 
@@ -68,14 +68,64 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
         return SessionResult((*results, *others), session.source.usage, clock.monotonic() - began, notes)
 
 
-def plan_tables(
-    options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool
-) -> tuple[list[tuple[str, Preview | IngestrError]], list[LeftOutTable]]:
-    """What ``run_tables`` would do: a plan of each table, or why there is none; and what would be left out."""
+@dataclass(frozen=True)
+class SessionPlan:
+    """What a session of several tables would do.
+
+    Args:
+        tables: the name of each with its plan, or with why there is none.
+        left_out: tables that would be left out.
+        in_flight: so many tables would be copied at once.
+        seconds: about how long all would take side by side, as far as that is known of each.
+        usage: API calls that the plans have cost, and the allowance.
+    """
+
+    tables: tuple[tuple[str, Preview | IngestrError], ...]
+    left_out: tuple[LeftOutTable, ...]
+    in_flight: int
+    seconds: float
+    usage: Usage
+
+    @property
+    def reads(self) -> list[ReadPlan]:
+        """How each table that can be planned would be read."""
+        return [found.read for _, found in self.tables if isinstance(found, Preview)]
+
+    @property
+    def failed(self) -> list[IngestrError]:
+        """Why the others cannot be planned."""
+        return [found for _, found in self.tables if isinstance(found, IngestrError)]
+
+
+def plan_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool) -> SessionPlan:
+    """What ``run_tables`` would do."""
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
         plans = session.each(chosen, partial(_planned, clock, look_at_system(session.destination)))
-        return [(session.label(table), found) for table, found in plans if found is not None], left_out
+        known = [(table, found) for table, found in plans if found is not None]
+        seconds = _side_by_side(
+            [(_is_large(table), found.read.seconds or 0) for table, found in known if isinstance(found, Preview)],
+            options.in_flight,
+        )
+        return SessionPlan(
+            tuple((session.label(table), found) for table, found in known),
+            tuple(left_out),
+            options.in_flight,
+            seconds,
+            session.source.usage,
+        )
+
+
+def _is_large(table: ChosenTable) -> bool:
+    return (table.rows or 0) >= _LARGE
+
+
+def _side_by_side(tables: list[tuple[bool, float]], in_flight: int) -> float:
+    """Seconds that all tables take, given whether each is large and its own: no way of sharing them is shorter."""
+    large, small = ([seconds for is_large, seconds in tables if is_large is wanted] for wanted in (True, False))
+    if in_flight == 1:
+        return sum(large) + sum(small)
+    return max(sum(large), sum(small) / (in_flight - 1), *small, 0.0)
 
 
 _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
@@ -183,10 +233,7 @@ class _Session:
         self._progress.expect(len(chosen))
         with self._pools() as (large, small):
             order = sorted(chosen, key=lambda table: table.rows or 0, reverse=True)
-            waiting = {
-                (large if (table.rows or 0) >= _LARGE else small).submit(self._one, table, work): table
-                for table in order
-            }
+            waiting = {(large if _is_large(table) else small).submit(self._one, table, work): table for table in order}
             try:
                 while waiting:
                     wait(waiting, _LOOK_EVERY, FIRST_COMPLETED)

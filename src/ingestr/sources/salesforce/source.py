@@ -42,6 +42,7 @@ from ingestr.sources.salesforce.meta.objects import (
 )
 from ingestr.sources.salesforce.meta.relation import Relation, object_relation, query_relation
 from ingestr.sources.salesforce.read import soql
+from ingestr.sources.salesforce.read.estimate import estimated
 from ingestr.sources.salesforce.read.jobs import QueryJob
 from ingestr.sources.salesforce.read.partitions import PagePartition, QueryPartition, RestQuery, Scope
 from ingestr.sources.salesforce.read.reading import ObjectRead, read_partition
@@ -364,7 +365,8 @@ class SalesforceStream:
                 log.debug("%s", error)
                 return None
 
-        return self._object_read(request).plan(count)
+        read = [field for field in self._relation.fields if field.name in request.fields]
+        return estimated(self._object_read(request).plan(count), read)
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""

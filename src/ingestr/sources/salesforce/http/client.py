@@ -31,7 +31,7 @@ from ingestr.sources.salesforce.http.shapes import (
     unexpected,
     whole_number,
 )
-from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport, make_connections
+from ingestr.sources.salesforce.http.transport import RECEIVED, TIMEOUT, RetryTransport, make_connections
 from ingestr.sources.salesforce.logins.base import Session, org_id_of
 from ingestr.sources.salesforce.logins.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig
 
@@ -85,9 +85,14 @@ class SalesforceClient:
 
     @property
     def usage(self) -> Usage:
-        """Calls made by us that count, and the org's allowance as last heard."""
+        """Calls made by us that count, with what came of them, and the org's allowance as last heard."""
         used, limit = self._shared.allowance
-        return Usage(self._calls.made, used, limit)
+        return Usage(self._calls.made, used, limit, self._calls.received)
+
+    def receive(self, size: int) -> None:
+        """Count the bytes of a body, as it came over the network."""
+        for calls in {self._calls, self._shared}:
+            calls.receive(size)
 
     def counting_apart(self) -> Self:
         """The same session and connections, whose ``usage`` begins at no call."""
@@ -193,7 +198,11 @@ class SalesforceClient:
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
-        """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
+        """GET whose body the caller reads with ``iter_raw``, counts with ``receive``, and closes.
+
+        Raises:
+            IngestrError: anything but 200 was answered.
+        """
         return self._send(
             "GET", path, doing, params=params, headers={"Accept": "text/csv"}, extensions={"stream": True}
         )
@@ -252,6 +261,7 @@ class SalesforceClient:
         told = None
         if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
             told = whole_number(found[1]), whole_number(found[2])
+        self.receive(answer.extensions.get(RECEIVED, 0))
         for calls in {self._calls, self._shared}:
             calls.add(counts, told)
         self._shared.now = http_date(answer.headers.get("Date", "")) or self._shared.now
@@ -276,6 +286,7 @@ class _Calls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.made = 0
+        self.received = 0
         self.allowance: tuple[int | None, int | None] = (None, None)
         self.now: datetime | None = None
 
@@ -285,6 +296,11 @@ class _Calls:
             self.made += counts
             if told is not None and None not in told:
                 self.allowance = told
+
+    def receive(self, size: int) -> None:
+        """So many bytes have come."""
+        with self._lock:
+            self.received += size
 
 
 def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:

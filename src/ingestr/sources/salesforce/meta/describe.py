@@ -152,6 +152,7 @@ def _field(item: Answer) -> Field:
         choices=_choices(item),
         precision=_digits(item.get("precision")),
         scale=_digits(item.get("scale")),
+        length=_digits(item.get("length")),
     )
 
 

@@ -59,6 +59,7 @@ class Field:
         sortable: whether rows may be ordered by it.
         nillable: whether it may be empty.
         calculated: whether its value changes without the row's timestamp moving.
+        length: the most characters of a text.
         precision: digits of a number.
         scale: digits behind its point.
         compound: the field of several values that it is a part of, or empty.
@@ -85,6 +86,7 @@ class Field:
     choices: tuple[Choice, ...] = field(default=(), compare=False)
     precision: int = 0
     scale: int = 0
+    length: int = 0
 
     @property
     def readable(self) -> bool:
