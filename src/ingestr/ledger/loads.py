@@ -117,7 +117,6 @@ def largest_load(destination: Destination, ledger: Ledger, source_object: str, r
         column("source_object").eq(source_object),
         column("read_by").eq(read_by),
         column("rows_read") > 0,
-        column("seconds") > 0,
     )
     newest = [exp.Ordered(this=column(name), desc=True) for name in ("rows_read", "ended_at")]
     [rows] = destination.query(query.order_by(*newest).limit(1))

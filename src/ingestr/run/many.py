@@ -103,7 +103,7 @@ def plan_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgr
         chosen, left_out = session.choose()
         plans = session.each(chosen, partial(_planned, clock, look_at_system(session.destination)))
         known = [(table, found) for table, found in plans if found is not None]
-        seconds = _side_by_side(
+        seconds = side_by_side(
             [(_is_large(table), found.read.seconds or 0) for table, found in known if isinstance(found, Preview)],
             options.in_flight,
         )
@@ -120,7 +120,7 @@ def _is_large(table: ChosenTable) -> bool:
     return (table.rows or 0) >= _LARGE
 
 
-def _side_by_side(tables: list[tuple[bool, float]], in_flight: int) -> float:
+def side_by_side(tables: list[tuple[bool, float]], in_flight: int) -> float:
     """Seconds that all tables take, given whether each is large and its own: no way of sharing them is shorter."""
     large, small = ([seconds for is_large, seconds in tables if is_large is wanted] for wanted in (True, False))
     if in_flight == 1:

@@ -34,7 +34,7 @@ from ingestr.run.load import fill, write
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Tally, reconcile
+from ingestr.run.reconcile import Tally, deletions_since, reconcile
 from ingestr.run.session import Session, SystemTables, look
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
@@ -231,6 +231,8 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
+    if plan.compared and resumed is None and (since := deletions_since(plan, None)) is not None:
+        stream.anticipate(plan.request, plan.upper, plan.covered, since)
     in_source = stream.count_live(plan.upper, plan.covered) if plan.compared else None
     with _breaking_off(session, resumption):
         checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.upper)
@@ -313,8 +315,7 @@ def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_s
     """Count both sides, and bring them together."""
     if not plan.compared:
         return Tally(0, in_source, count_rows(execution.destination, plan.target.ref))
-    since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
+    return reconcile(execution, plan, deletions_since(plan, resumed), in_source)
 
 
 def _remember(execution: Execution, plan: TablePlan, *, touched: bool) -> Statements:

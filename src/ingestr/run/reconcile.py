@@ -51,6 +51,17 @@ class Tally:
     healed: Written = field(default_factory=Written)
 
 
+def deletions_since(plan: TablePlan, resumed: datetime | None) -> datetime | None:
+    """From when on deletions are to be asked for; None after a read of everything, and where they do not matter.
+
+    Args:
+        plan: what is done.
+        resumed: the moment of the read that is taken up, or None.
+    """
+    since = plan.progression.until or resumed
+    return since - plan.lag if since is not None and plan.rules.deletes is not Deletes.IGNORE else None
+
+
 def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_source: int | None) -> Tally:
     """Bring the target's live rows in line with the source's.
 

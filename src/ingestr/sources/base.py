@@ -351,6 +351,13 @@ class Stream(Protocol):
     def changed_field(self) -> str | None:
         """The field with the time of a row's last change, deletion included, if there is one."""
 
+    def anticipate(self, request: ReadRequest, before: datetime, changed: Window | None, since: datetime) -> None:
+        """Learn in one call, where that can be done, what is going to be asked for next.
+
+        That is whether ``read`` has a row of the request, ``count_live(before, changed)``, and
+        ``deleted_since(since, before)``. Each is used once, and what could not be learned is asked for then.
+        """
+
     def count_live(self, before: datetime, changed: Window | None = None) -> int | None:
         """Rows that are not deleted and were created before this moment; None where the source cannot tell.
 

@@ -86,7 +86,7 @@ class Field:
     choices: tuple[Choice, ...] = field(default=(), compare=False)
     precision: int = 0
     scale: int = 0
-    length: int = 0
+    length: int = field(default=0, compare=False)
 
     @property
     def readable(self) -> bool:
