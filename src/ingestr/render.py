@@ -249,7 +249,7 @@ def _takes_whence(read: "ReadPlan") -> str:
     takes = _takes(read)
     if not takes:
         return "nobody knows how long"
-    whence = "as its largest load has taken for a row" if read.measured else "by its fields: it has not been measured"
+    whence = "by what its largest load took for a row" if read.measured else "by its fields, as no load was measured"
     return f"{takes}, {whence}"
 
 

@@ -68,6 +68,7 @@ def test_what_is_asked_for_together_is_asked_for_alone_where_the_org_will_not(
     org.clock.advance(HOUR)
     alone = ingest(org, "account", database)
     assert (alone.rows_deleted, alone.rows_in_source) == (2, org.count("Account"))
+    # Among them the one that was refused.
     assert alone.usage.calls == 5
 
 

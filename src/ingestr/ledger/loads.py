@@ -105,18 +105,19 @@ def _insert(ledger: Ledger, run: Run, known: Mapping[str, object]) -> Statements
 
 
 def largest_load(destination: Destination, ledger: Ledger, source_object: str, read_by: str) -> dict[str, Any] | None:
-    """The load that read the most rows of a table by one API, of those that are remembered; None where there is none.
+    """The load that read the most rows of a table by one API, of those that were measured; None where there is none.
 
     Its bytes and seconds tell the most of what a row takes, as little of them is for the load itself.
     """
     query = ledger.select(LOADS)
-    if query is None:
+    if query is None or "bytes_received" not in query.named_selects:
         return None
     query = query.where(
         column("outcome").eq(DONE),
         column("source_object").eq(source_object),
         column("read_by").eq(read_by),
         column("rows_read") > 0,
+        exp.not_(column("bytes_received").is_(exp.null())),
     )
     newest = [exp.Ordered(this=column(name), desc=True) for name in ("rows_read", "ended_at")]
     [rows] = destination.query(query.order_by(*newest).limit(1))

@@ -114,13 +114,10 @@ def _as_measured(session: Session, read: ReadPlan) -> ReadPlan:
     before = largest_load(session.destination, session.ledger, session.stream.source_object, read.api)
     if before is None:
         return read
-    share, received, seconds = read.rows / before["rows_read"], before["bytes_received"], before["seconds"]
+    share, seconds = read.rows / before["rows_read"], before["seconds"]
     least = min(read.seconds or 0, seconds)
     return replace(
-        read,
-        bytes=read.bytes if received is None else round(received * share),
-        seconds=max(seconds * share, least),
-        measured=received is not None,
+        read, bytes=round(before["bytes_received"] * share), seconds=max(seconds * share, least), measured=True
     )
 
 

@@ -214,8 +214,8 @@ class SalesforceClient:
     def ask_together(self, targets: Sequence[tuple[str, Mapping[str, str] | None]], doing: str) -> bool:
         """GET several resources in one call, and keep the answers until ``get_json`` asks for each, once.
 
-        All of them count as one call ("Composite" in the REST API Developer Guide); of 25 at the most, 5 may be
-        queries. What fails is kept no answer to, and is asked for alone.
+        All of them count as one call ("Composite" in the REST API Developer Guide); they may be 25, of which 5 queries.
+        Of what fails nothing is kept, so that it is asked for alone.
 
         Returns:
             Whether the org serves such calls.
@@ -223,15 +223,19 @@ class SalesforceClient:
         asked = {f"r{place}": _target(path, params) for place, (path, params) in enumerate(targets)}
         requests = [{"method": "GET", "url": target, "referenceId": name} for name, target in asked.items()]
         body = {"compositeRequest": requests}
+        if self._shared.refuses_together:
+            return False
         try:
             answer = self.send_json("POST", self.path("composite"), doing, body, repeatable=True)
         except (RequestRefusedError, AccessError) as error:
             log.debug("%s: each is asked for alone", error)
+            self._shared.refuses_together = True
             return False
-        for each in answer.parts("compositeResponse"):
-            target, found = asked.get(str(each.get("referenceId"))), each.get("body")
-            if each.get("httpStatusCode") == 200 and target is not None and isinstance(found, dict):
-                self._early[target] = isal_zlib.compress(json.dumps(found).encode())
+        with interpreting(doing):
+            for each in answer.parts("compositeResponse"):
+                target, found = asked.get(str(each.get("referenceId"))), each.get("body")
+                if each.get("httpStatusCode") == 200 and target is not None and isinstance(found, dict):
+                    self._early[target] = isal_zlib.compress(json.dumps(found).encode())
         return True
 
     def has_early(self, path: str, params: Mapping[str, str] | None = None) -> bool:
@@ -326,12 +330,13 @@ def _target(path: str, params: Mapping[str, str] | None) -> str:
 
 
 class _Calls:
-    """How many calls were made, and the org's allowance and clock as last heard, by any number of threads."""
+    """What calls were made and brought, and what the org has said of itself meanwhile, for any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.made = 0
         self.received = 0
+        self.refuses_together = False
         self.allowance: tuple[int | None, int | None] = (None, None)
         self.now: datetime | None = None
 
