@@ -15,13 +15,15 @@ from typing import Any
 from clients import environment
 from measure import Cost, Org, count_rows, run
 from servers import Server, newest, running
-from ways import WAYS, Command, available, command, old_program, ours, own_programs, pushed
+from ways import WAYS, Command, available, command, old_program, one_by_one, ours, own_programs, pushed
 
 CHANGES, DELETES = 10_000, 1_000
 # Small pages: what several in flight can save is waiting, and with large ones two cores have more to do than to wait.
 LATENCY, BYTES_PER_SECOND, NETWORK_PAGE_ROWS = 0.1, 20_000_000, 2_000
 FULL, UNCHANGED, MERGE = "full load", "no change", f"{CHANGES:,} changes and {DELETES:,} deletes"
 ONE_PAGE, EIGHT_PAGES = "one page at a time", "eight pages in flight"
+TOGETHER, APART, TOGETHER_AGAIN = "one command", "one command a table", "one command again, nothing changed"
+_LEAST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Case:
         ways: what is measured side by side.
         reference: what the others are compared with.
         page_rows: rows of a page.
+        objects: how many objects have these rows together; 0 for the one that is named.
     """
 
     title: str
@@ -49,6 +52,11 @@ class Case:
     ways: tuple[str, ...] = ("ours", "floor", "script", "dlt")
     reference: str = "floor"
     page_rows: int = 25_000
+    objects: int = 0
+
+    def objects_of(self, rows: int) -> int:
+        """How many objects share so many rows: fewer where there would be next to none for each."""
+        return min(self.objects, rows // _LEAST_ROWS)
 
 
 CASES = {
@@ -79,6 +87,10 @@ CASES = {
         f"{LATENCY * 1000:.0f} ms of latency, {BYTES_PER_SECOND // 1_000_000} MB/s a connection: {{rows}} leads "
         f"in pages of {NETWORK_PAGE_ROWS:,}",
         sizes=(1_000_000,), ways=("ours",), reference=ONE_PAGE, page_rows=NETWORK_PAGE_ROWS,
+    ),
+    "org": Case(
+        "A whole org, of 300 objects at the most: {rows} rows in all", "Part_000__c", "part_*", 25,
+        sizes=(2_000_000,), ways=("ours",), reference=APART, objects=300,
     ),
     "small": Case("A small table: {rows} leads", sizes=(10,), ways=tuple(WAYS)),
     "help": Case("--help", sizes=(0,), ways=("ours", "old"), reference="ours"),
@@ -116,9 +128,10 @@ def measure(name: str, rows: int, repeat: int, wanted: Sequence[str]) -> Measure
     if name == "help":
         _ask_for_help(turns)
         return turns.measured
-    with Org(case.object_name, rows) as org:
+    with Org(case.object_name, rows, case.objects_of(rows)) as org:
         org.ask("settings", page_rows=case.page_rows)
         special = {"merge": _merge, "network": _network, "postgres": _push, "postgres-merge": _merge_in_postgres}
+        special["org"] = _whole_org
         special.get(name, _load)(turns, org)
     return turns.measured
 
@@ -205,6 +218,30 @@ def _network(turns: Turns, org: Org) -> None:
                 load = ours(org, case.table, "--extract-parallelism", str(pages))
                 turns.keep(label, turn, org.measured(load.words, load.environment, folder))
                 _check(turns, org, load, folder)
+
+
+def _whole_org(turns: Turns, org: Org) -> None:
+    """One command copies all objects, twice; and, in one turn as it takes long, a command for each of them."""
+    parts, target = org.ask("parts"), "raw.{table}"
+    together = ours(org, turns.case.table, dest_table=target)
+    for turn in range(turns.repeat + 1):
+        with _folder() as folder:
+            for label in (TOGETHER, TOGETHER_AGAIN):
+                turns.keep(label, turn, org.measured(together.words, together.environment, folder))
+            _check_parts(parts, folder)
+        if turn == 1:
+            with _folder() as folder:
+                apart = one_by_one(org, list(parts), target)
+                turns.keep(APART, turn, org.measured(apart.words, apart.environment, folder))
+                _check_parts(parts, folder)
+
+
+def _check_parts(parts: dict[str, int], folder: Path) -> None:
+    """Every row of every object has been loaded."""
+    tables = [f"raw.{name.lower()}" for name in parts]
+    have, want = count_rows(folder / "data.db", f"query_table({tables}, true)"), sum(parts.values())
+    if have != want:
+        sys.exit(f"{have:,} rows of {want:,} have been loaded")
 
 
 def _ask_for_help(turns: Turns) -> None:

@@ -57,9 +57,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) ->
 
 def count_rows(database: Path, table: str) -> int:
     """Return how many rows a table of a DuckDB file has."""
-    read = (
-        f"import duckdb; print(duckdb.connect({str(database)!r}).execute('SELECT count(*) FROM {table}').fetchone()[0])"
-    )
+    counted = f"SELECT count(*) FROM {table}"
+    read = f"import duckdb; print(duckdb.connect({str(database)!r}).execute({counted!r}).fetchone()[0])"
     done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -67,14 +66,15 @@ def count_rows(database: Path, table: str) -> int:
 
 
 class Org:
-    """The org in its own process, with an object of so many rows.
+    """The org in its own process, with an object of so many rows, or so many objects with as many in all.
 
     Attributes:
         door: addresses and credentials, as `org.py` prints them.
     """
 
-    def __init__(self, object_name: str, rows: int) -> None:
+    def __init__(self, object_name: str, rows: int, objects: int = 0) -> None:
         command = [sys.executable, str(HERE / "org.py"), "--object", object_name, "--rows", str(rows)]
+        command += ["--objects", str(objects)] if objects else []
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.door: dict[str, str] = self._answer()
 

@@ -8,6 +8,7 @@ stdin ends, so does the org. Must not know what is measured.
 import argparse
 import json
 import random
+import string
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,11 @@ from ingestr.simulator.server import Server, listen
 from ingestr.simulator.store import quote
 
 _LONG_TEXT, _LONG_TEXTS = 32_000, 16
+_KINDS = (
+    *("string", "currency", "date", "boolean", "picklist", "textarea"),
+    *("int", "datetime", "reference", "percent", "email", "phone"),
+)
+_DIGITS = string.digits + string.ascii_lowercase
 
 
 def main() -> None:
@@ -27,10 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--object", default="Lead")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--objects", type=int, help="so many objects in place of that one, with so many rows in all")
     asked = parser.parse_args()
     with SimulatedOrg(rows=min(asked.rows, 100), proxy=True) as org, _plain_door(org) as url:
         org.api_limit = 1_000_000_000
-        _fill(org, asked.object, asked.rows)
+        if asked.objects:
+            _fill_many(org, asked.objects, asked.rows)
+        else:
+            _fill(org, asked.object, asked.rows)
         door = {
             "url": url,
             "access_token": org.access_token(),
@@ -69,6 +79,27 @@ def _fill(org: SimulatedOrg, name: str, rows: int) -> None:
     org.grow(name, rows)
     if name == "Text__c":
         org.add_field(name, "Body__c", "textarea", list(_long_texts()), length=_LONG_TEXT)
+
+
+def _fill_many(org: SimulatedOrg, objects: int, rows: int) -> None:
+    """Make objects as an org has them, `Part_000__c` and so on, the largest first."""
+    for number, size in enumerate(_sizes(objects, rows)):
+        name = f"Part_{number:03}__c"
+        kinds = (_KINDS[place % len(_KINDS)] for place in range(5 + number * 7 % 40))
+        prefix = f"z{_DIGITS[number // len(_DIGITS)]}{_DIGITS[number % len(_DIGITS)]}"
+        org.add_object(name, prefix, {f"Field_{place:02}__c": kind for place, kind in enumerate(kinds)})
+        org.grow(name, size)
+
+
+def _sizes(objects: int, rows: int) -> list[int]:
+    """Rows of each object: of twenty one is large, the others have 10 to 2,000, and so many in all."""
+    large = max(1, objects // 20)
+    small = objects - large
+    sizes = [int(10 * 200 ** (place / small)) for place in range(small)]
+    left = rows - sum(sizes)
+    shares = [1 / (place + 1) for place in range(large)]
+    others = [int(left * share / sum(shares)) for share in shares[1:]]
+    return [left - sum(others), *others, *sizes]
 
 
 def _long_texts() -> Iterator[str]:
@@ -124,6 +155,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "change": _change,
     "settings": _settings,
     "count": lambda org, name: org.count(name),
+    "parts": lambda org: {name: org.count(name) for name in org.store.objects if name.startswith("Part_")},
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from cases import CASES, EIGHT_PAGES, FULL, MERGE, ONE_PAGE, UNCHANGED
+from cases import APART, CASES, EIGHT_PAGES, FULL, MERGE, ONE_PAGE, TOGETHER, TOGETHER_AGAIN, UNCHANGED
 from results import Record
 from ways import WAYS
 
@@ -20,6 +20,8 @@ process's and its children's, peak memory that of the largest of them, API calls
 from a process of its own on the same cores and has its pages ready; what it took of the cores is the column *org CPU*.
 """
 _KNOWN = dict[tuple[str, int], Record]
+# Runs that do not read every row.
+_NOT_ALL_ROWS = frozenset({UNCHANGED, MERGE, TOGETHER_AGAIN})
 
 
 def write(records: Sequence[Record]) -> None:
@@ -55,7 +57,7 @@ def table(record: Record) -> str:
     lines.append(_row(["---", *["---:"] * (len(head) - 1)]))
     for label, runs in record.runs.items():
         numbers = {name: record.median(label, name) or 0 for name in ("cpu", "wall", "peak_mb", "api_calls", "org_cpu")}
-        speed = f"{record.rows / numbers['wall']:,.0f}" if record.rows and label not in {UNCHANGED, MERGE} else ""
+        speed = f"{record.rows / numbers['wall']:,.0f}" if record.rows and label not in _NOT_ALL_ROWS else ""
         ratios = [record.ratio(label, reference, name) for name in ("cpu", "wall", "peak_mb")]
         lines.append(
             _row([
@@ -124,11 +126,18 @@ def _beside(case: str, rows: int, label: str, other: str, column: str) -> Callab
     return lambda known: known[case, rows].ratio(label, other, column) if (case, rows) in known else None
 
 
+def _calls_a_table(label: str) -> Callable[[_KNOWN], float | None]:
+    """All calls of a run over the whole org, those for the session among them, for each object."""
+    calls = _of("org", _ORG_ROWS, label, "api_calls")
+    return lambda known: None if (made := calls(known)) is None else made / CASES["org"].objects
+
+
 def _memory_growth(known: _KNOWN) -> float | None:
     small, large = (_of("leads", rows, "ours", "peak_mb")(known) for rows in (1_000_000, 10_000_000))
     return large / small if small and large else None
 
 
+_ORG_ROWS = 2_000_000
 _TARGETS = [
     *(
         _Target(f"{rows:,} leads: {text}", _beside("leads", rows, "ours", "floor", column), operator.le, limit)
@@ -157,7 +166,15 @@ _TARGETS = [
             _beside("network", 1_000_000, ONE_PAGE, EIGHT_PAGES, "wall"), operator.ge, 4),
     _Target("10 rows: wall s", _of("small", 10, "ours", "wall"), operator.lt, 1.5),
     _Target("10 rows: API calls", _of("small", 10, "ours", "api_calls"), operator.le, 3),
-    _Target("--help: wall s", _of("help", 0, "ours", "wall"), operator.lt, 0.3),
+    _Target("a whole org: wall ÷ one command a table",
+            _beside("org", _ORG_ROWS, TOGETHER, APART, "wall"), operator.le, 0.33),
+    _Target("a whole org: CPU ÷ one command a table",
+            _beside("org", _ORG_ROWS, TOGETHER, APART, "cpu"), operator.le, 0.5),
+    _Target("a whole org: peak MB", _of("org", _ORG_ROWS, TOGETHER, "peak_mb"), operator.lt, 900),
+    _Target("a whole org: API calls a table", _calls_a_table(TOGETHER), operator.le, 4),
+    _Target("a whole org, no change: API calls a table", _calls_a_table(TOGETHER_AGAIN), operator.le, 2),
+    _Target("a whole org, no change: wall s", _of("org", _ORG_ROWS, TOGETHER_AGAIN, "wall"), operator.lt, 30),
+    _Target("--help: wall s", _of("help", 0, "ours", "wall"), operator.lt, 0.2),
 ]  # fmt: skip
 _SIGNS: dict[Callable[[float, float], bool], str] = {
     operator.le: "at most",

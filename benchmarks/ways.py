@@ -1,6 +1,8 @@
 """Knows the ways to get an object into a database and how each is started; not what is measured, nor how often."""
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,11 +60,17 @@ class Command:
     table: str = "public.t"
 
 
-def ours(org: Org, table: str, *options: str, uri: str = "duckdb:///data.db") -> Command:
-    """Return the command that copies a table with this ingestr."""
+def ours(org: Org, table: str, *options: str, uri: str = "duckdb:///data.db", dest_table: str = "public.t") -> Command:
+    """Return the command that copies a table, or several, with this ingestr."""
     source = ["--source-uri", _source_uri(org), "--source-table", table]
-    target = ["--dest-uri", uri, "--dest-table", "public.t"]
+    target = ["--dest-uri", uri, "--dest-table", dest_table]
     return Command([f"{own_programs()}/ingestr", "ingest", *source, *target, *options], environment())
+
+
+def one_by_one(org: Org, tables: Sequence[str], dest_table: str) -> Command:
+    """Return the command that runs a command for each table, one after the other."""
+    loads = [ours(org, each, dest_table=dest_table.format(table=each.lower())) for each in tables]
+    return Command(["sh", "-ec", "\n".join(shlex.join(each.words) for each in loads)], environment())
 
 
 def pushed(org: Org, table: str, uri: str) -> Command:
@@ -112,7 +120,12 @@ def python(way: str) -> str:
 
 @cache
 def own_programs() -> str:
-    """Return the folder of this tree's program beside what it needs, and ADBC; what else there is may be imported."""
+    """Return the folder of this tree's program beside what it needs, and ADBC; what else there is may be imported.
+
+    The variable BENCHMARK_PROGRAMS names another one, where what is measured does not matter.
+    """
+    if named := os.environ.get("BENCHMARK_PROGRAMS"):
+        return named
     names = ("duckdb", "httpx", "isal", "pgpq", "psycopg", "psycopg-binary", "pyarrow", "sqlglot", "typer")
     needs = [f"{name}=={version(name)}" for name in names] + [f"adbc-driver-postgresql=={ADBC}"]
 

@@ -22,7 +22,7 @@ def wants_json(words: Sequence[str], environ: Mapping[str, str]) -> bool:
         name, equals, value = word.partition("=")
         if name == "--progress":
             mode = value if equals else "".join(words[place + 1 : place + 2])
-    return list(words[:1]) == ["ingest"] and mode.strip() == "json"
+    return list(words[:1]) in (["ingest"], ["plan"], ["sync"]) and mode.strip() == "json"
 
 
 def _heeded() -> list[signal.Signals]:

@@ -16,15 +16,15 @@ from ingestr.core.clock import SystemClock
 from ingestr.core.secret import Secret
 from ingestr.core.wording import counted
 from ingestr.environment import read_environment
-from ingestr.errors import ConfigurationError, IngestrError
+from ingestr.errors import ConfigurationError
 from ingestr.looks import register
 from ingestr.option_table import BY_NAME, OPTIONS, Kind, Option, Status
 from ingestr.options import IngestOptions, from_text
 from ingestr.progress import JsonProgress, open_progress
 from ingestr.render import (
     plan_event,
-    plan_of_table_event,
     plan_text,
+    plans_events,
     plans_text,
     result_event,
     result_text,
@@ -188,13 +188,12 @@ def _run_tables(options: SessionOptions) -> int:
         _events.emit({"event": "start", "source_table": list(options.tables), "dest_table": options.dest_table})
     with open_session_progress(common.progress, clock, _events) as shown:
         if common.dry_run:
-            plans, left_out = many.plan_tables(options, clock=clock, progress=shown, in_process=False)
+            plan = many.plan_tables(options, clock=clock, progress=shown, in_process=False)
         else:
             result = many.run_tables(options, clock=clock, progress=shown, in_process=False)
     if common.dry_run:
-        failed = [each for _, each in plans if isinstance(each, IngestrError)]
-        code = max((each.exit_code for each in failed), default=0)
-        _show([*map(plan_of_table_event, plans)], plans_text(plans, left_out), rows=0, code=code)
+        code = max((each.exit_code for each in plan.failed), default=0)
+        _show(plans_events(plan), plans_text(plan), rows=0, code=code)
         return code
     rows = sum(each.result.rows_read for each in result.tables if each.result is not None)
     _show([session_event(result)], session_text(result), rows=rows, code=result.exit_code)

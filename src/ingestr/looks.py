@@ -17,7 +17,7 @@ from ingestr.core.clock import SystemClock
 from ingestr.core.naming import snake_case
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes
-from ingestr.core.wording import counted
+from ingestr.core.wording import about_bytes, counted
 from ingestr.environment import read_environment
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
@@ -148,7 +148,8 @@ def _found_text(found: "Sequence[FoundTable]") -> str:
     lines.append(
         f"{counted(len(found), 'table')}, {len(readable):,} of them readable: "
         f"about {counted(sum(each.rows or 0 for each in readable), 'row')} in about "
-        f"{counted(sum(each.calls or 0 for each in readable), 'API call')}"
+        f"{counted(sum(each.calls or 0 for each in readable), 'API call')}, "
+        f"{about_bytes(sum(each.bytes or 0 for each in readable))}"
     )
     return "\n".join(lines)
 

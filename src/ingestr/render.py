@@ -4,17 +4,18 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ingestr.core.wording import counted
+from ingestr.core.wording import about_bytes, about_time, counted
 
 _PLATFORM = "Salesforce"
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingestr.core.cursor import Window
-    from ingestr.errors import IngestrError
     from ingestr.result import IngestResult, SessionResult
+    from ingestr.run.many import SessionPlan
     from ingestr.run.preview import Covered, Preview
-    from ingestr.run.tables import LeftOutTable
-    from ingestr.sources.base import Usage
+    from ingestr.sources.base import ReadPlan, Usage
 
 
 def result_event(result: "IngestResult") -> dict[str, Any]:
@@ -151,39 +152,72 @@ def _table_line(result: "IngestResult", width: int) -> str:
     return f"{result.dest_table:<{width}}  {counted(result.rows_read, 'row')} read, {counts}; {holds}"
 
 
-def plan_of_table_event(plan: "tuple[str, Preview | IngestrError]") -> dict[str, Any]:
-    """The plan of one of several tables as one line of JSON, or why there is none."""
-    table, found = plan
-    if isinstance(found, Exception):
-        told = {"error": str(found), "hint": found.hint, "exit_code": found.exit_code}
-        return {"event": "plan", "source_table": table, **told}
-    return {**plan_event(found), "source_table": table}
+def plans_events(plan: "SessionPlan") -> list[dict[str, Any]]:
+    """The plan of each of several tables as one line of JSON, or why there is none, and a last line for all."""
+    events: list[dict[str, Any]] = []
+    for table, found in plan.tables:
+        if isinstance(found, Exception):
+            told = {"error": str(found), "hint": found.hint, "exit_code": found.exit_code}
+            events.append({"event": "plan", "source_table": table, **told})
+        else:
+            events.append({**plan_event(found), "source_table": table})
+    total = {
+        "event": "plans",
+        "tables": len(plan.tables),
+        **_sums(plan.reads),
+        "seconds": round(plan.seconds, 1),
+        "tables_in_flight": plan.in_flight,
+        "unknown": sum(read.calls is None for read in plan.reads),
+        "failed": len(plan.failed),
+        "left_out": [asdict(each) for each in plan.left_out],
+        "api_calls": plan.usage.calls,
+        "api_used": plan.usage.used,
+        "api_limit": plan.usage.limit,
+    }
+    return [*events, total]
 
 
-def plans_text(plans: "list[tuple[str, Preview | IngestrError]]", left_out: "list[LeftOutTable]") -> str:
+def _sums(reads: "Sequence[ReadPlan]") -> dict[str, int]:
+    """Rows, calls and bytes of all reads, as far as they are known."""
+    return {name: sum(getattr(read, name) or 0 for read in reads) for name in ("rows", "calls", "bytes")}
+
+
+def plans_text(plan: "SessionPlan") -> str:
     """The plans of several tables: a line each, and the sum."""
-    lines, calls, rows, unknown = [], 0, 0, 0
-    width = max((len(table) for table, _ in plans), default=0)
-    for table, found in plans:
+    lines = []
+    width = max((len(table) for table, _ in plan.tables), default=0)
+    for table, found in plan.tables:
         if isinstance(found, Exception):
             lines.append(f"{table:<{width}}  cannot be planned: {found}")
             continue
-        read = found.read
-        calls, rows = calls + (read.calls or 0), rows + (read.rows or 0)
-        unknown += read.calls is None
-        size = "an unknown number of rows" if read.rows is None else f"about {counted(read.rows, 'row')}"
-        cost = "" if read.calls is None else f" in about {counted(read.calls, 'API call')}"
+        takes = f", {takes}" if (takes := _takes(found.read)) else ""
         lines.append(
-            f"{table:<{width}}  {found.strategy} into {found.dest_table}: {_window(found.window)}, {size}{cost} by "
-            f"{read.api}"
+            f"{table:<{width}}  {found.strategy} into {found.dest_table}: {_window(found.window)}, "
+            f"{_reads(found.read)} by {found.read.api}{takes}"
         )
-    lines += _by_reason([(f"left out: {each.reason}", each.source_table) for each in left_out])
+    lines += _by_reason([(f"left out: {each.reason}", each.source_table) for each in plan.left_out])
+    sums, usage = _sums(plan.reads), plan.usage
+    unknown = sum(read.calls is None for read in plan.reads)
     more = f", and what {counted(unknown, 'table')} of unknown size take" if unknown else ""
     lines.append(
-        f"{counted(len(plans), 'table')}: about {counted(rows, 'row')} in about {counted(calls, 'API call')}{more}; "
-        "nothing was written"
+        f"{counted(len(plan.tables), 'table')}: about {counted(sums['rows'], 'row')} in about "
+        f"{counted(sums['calls'], 'API call')}, {about_bytes(sums['bytes'])} and {about_time(plan.seconds)} with "
+        f"{counted(plan.in_flight, 'table')} in flight{more}; nothing was written"
     )
+    lines.append(f"API calls for these plans: {usage.calls}{_allowance(usage)}")
     return "\n".join(lines)
+
+
+def _reads(read: "ReadPlan") -> str:
+    rows = "an unknown number of rows" if read.rows is None else f"about {counted(read.rows, 'row')}"
+    return rows + ("" if read.calls is None else f" in about {counted(read.calls, 'API call')}")
+
+
+def _takes(read: "ReadPlan") -> str:
+    """What a read downloads and how long it takes; empty where nobody can tell."""
+    if read.bytes is None or read.seconds is None:
+        return ""
+    return f"{about_bytes(read.bytes)}, {about_time(read.seconds)}"
 
 
 def plan_event(plan: "Preview") -> dict[str, Any]:
@@ -207,11 +241,10 @@ def plan_text(plan: "Preview") -> str:
     lines = [("target", _target(plan)), ("strategy", f"{plan.strategy}, because of {plan.reason}{_keys(plan)}")]
     if plan.resumed is not None:
         lines.append(("resumes", f"a read that was broken off, as of {_moment(plan.resumed)}"))
-    rows = "an unknown number of rows" if read.rows is None else f"about {counted(read.rows, 'row')}"
-    calls = "" if read.calls is None else f" in about {counted(read.calls, 'API call')}"
     lines += [
-        ("reads", f"{_window(plan.window)}: {rows}{calls}"),
+        ("reads", f"{_window(plan.window)}: {_reads(read)}"),
         ("by", f"{read.api}: {read.reason}" + (f"; or else {read.otherwise}" if read.otherwise else "")),
+        ("takes", _takes_whence(read)),
         ("query", read.query),
         ("covers", f"now {_covered(plan.covered)}, afterwards {_covered(plan.covers)}"),
         ("compared", "live rows of both sides, in the end" if plan.compared else "no"),
@@ -229,6 +262,14 @@ def plan_text(plan: "Preview") -> str:
     lines += [("note", note) for note in plan.notes]
     lines.append(("cost", f"{counted(plan.usage.calls, 'API call')} for this plan; nothing was written"))
     return "\n".join(f"{name:<15}{text}" for name, text in lines)
+
+
+def _takes_whence(read: "ReadPlan") -> str:
+    takes = _takes(read)
+    if not takes:
+        return "nobody knows how long"
+    whence = "by what its largest load took for a row" if read.measured else "by its fields, as no load was measured"
+    return f"{takes}, {whence}"
 
 
 def _target(plan: "Preview") -> str:

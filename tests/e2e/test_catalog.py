@@ -61,14 +61,15 @@ def test_sizes_are_asked_for_once(org: SimulatedOrg, source: Source) -> None:
 def test_an_org_that_refuses_to_describe_together(org: SimulatedOrg, source: Source, status: int) -> None:
     """Each object is described by a call of its own then."""
     body = '[{"errorCode": "API_DISABLED_FOR_ORG", "message": "no"}]'
-    org.faults.add(Fault(path="composite/batch", times=None, status=status, headers=JSON_HEADERS, body=body))
+    org.faults.add(Fault(path="/composite$", times=None, status=status, headers=JSON_HEADERS, body=body))
     source.prepare(["account", "lead", "contact"])
     assert [source.stream(table).source_object for table in ("account", "lead")] == ["Account", "Lead"]
 
 
 def test_an_answer_with_fewer_describes(org: SimulatedOrg, source: Source) -> None:
     """What a joint answer lacks is asked for alone."""
-    body = '{"hasErrors": true, "results": [{"statusCode": 500, "result": [{"errorCode": "UNKNOWN_EXCEPTION"}]}]}'
-    org.faults.add(Fault(path="composite/batch", times=None, status=200, headers=JSON_HEADERS, body=body))
+    failed = '{"referenceId": "r0", "httpStatusCode": 500, "body": [{"errorCode": "UNKNOWN_EXCEPTION"}]}'
+    body = f'{{"compositeResponse": [{failed}]}}'
+    org.faults.add(Fault(path="/composite$", times=None, status=200, headers=JSON_HEADERS, body=body))
     source.prepare(["account", "lead", "contact"])
     assert "Company" in source.stream("lead").schema.names

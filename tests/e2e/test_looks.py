@@ -153,7 +153,7 @@ def test_an_org_that_refuses_a_describe(org: SimulatedOrg) -> None:
     """The other tables are listed, and this one with the reason."""
     body = json.dumps([{"errorCode": "INSUFFICIENT_ACCESS", "message": "insufficient access rights"}])
     org.faults.add(
-        Fault(path="sobjects/Lead/describe|composite/batch", times=None, status=403, headers=JSON_HEADERS, body=body)
+        Fault(path="sobjects/Lead/describe|/composite$", times=None, status=403, headers=JSON_HEADERS, body=body)
     )
     done = command(org, "discover", "--source-table", "account,lead")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import ingestr
 from ingestr.core.wording import counted
 from ingestr.errors import ConfigurationError, SourceError, UnknownNameError
 from ingestr.result import Outcome, SessionResult
+from ingestr.run.many import side_by_side
 from ingestr.simulator import Fault, SimulatedOrg
 from ingestr.sources.salesforce.meta.objects import NAMED_TABLES
 from support import (
@@ -60,6 +62,8 @@ def test_the_documented_tables_side_by_side(org: SimulatedOrg, either: Database)
     merged = [each.result for each in again.tables if each.result is not None and each.result.strategy == "merge"]
     assert len(merged) > 5
     assert all((each.rows_inserted, each.rows_updated) == (0, 0) for each in merged)
+    # Whether there is anything new, how many rows there are, and which were deleted, is one call.
+    assert all(each.usage.calls == 1 for each in merged)
     assert sum(each.result.usage.calls for each in again.tables if each.result) <= again.usage.calls
     ours = [name.split(".")[1] for name in table_names(either) if name.startswith("_ingestr.")]
     assert {"columns", "state"} <= set(ours)
@@ -199,7 +203,7 @@ def test_the_command(org: SimulatedOrg, tmp_path: Path) -> None:
 
 
 def test_the_plan_of_several_tables(org: SimulatedOrg, tmp_path: Path) -> None:
-    """A line a table, and the sum; nothing is written."""
+    """A line a table, and the sum: rows, calls, bytes, time and the allowance; nothing is written."""
     command = [
         sys.executable,
         "-m",
@@ -215,8 +219,40 @@ def test_the_plan_of_several_tables(org: SimulatedOrg, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("account  merge into main.account: ")
     assert f"about {counted(org.count('Lead'), 'row')}" in lines[1]
-    assert lines[-1].startswith("2 tables: about ")
+    assert re.fullmatch(
+        r"2 tables: about [\d,]+ rows in about 2 API calls, about [\d.]+ kB and about 1 s with 4 tables in flight; "
+        "nothing was written",
+        lines[-2],
+    )
+    assert lines[-1].endswith(f" of {org.api_limit:,}")
+    told = subprocess.run(
+        [*command, "--dry-run", "--progress", "json", "--source-table", "ContentDocument*"],
+        cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    account, lead, total, _ = [json.loads(line) for line in told.stdout.splitlines()][-4:]
+    reads = [each["read"] for each in (account, lead)]
+    for name in ("rows", "calls", "bytes"):
+        assert total[name] == sum(each[name] for each in reads) > 0
+    assert (total["event"], total["tables"], total["tables_in_flight"], total["unknown"]) == ("plans", 2, 4, 0)
+    assert total["seconds"] == pytest.approx(max(each["seconds"] for each in reads), abs=0.1)
+    assert total["left_out"][0]["source_table"] == "ContentDocumentLink"
+    assert (total["api_used"], total["api_limit"]) == (org.api_calls, org.api_limit)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "in_flight", "seconds"),
+    [
+        ([(True, 60.0), (True, 30.0), (False, 10.0)], 4, 90.0),
+        ([(True, 5.0), *[(False, 3.0)] * 30], 4, 30.0),
+        ([(False, 3.0)] * 4, 1, 12.0),
+        ([(False, 9.0), (False, 1.0)], 4, 9.0),
+        ([], 4, 0.0),
+    ],
+)
+def test_tables_side_by_side_take_less_time(tables: list[tuple[bool, float]], in_flight: int, seconds: float) -> None:
+    """Large tables go one after the other, small ones in the threads that are left, and none is faster than itself."""
+    assert side_by_side(tables, in_flight) == seconds
 
 
 def test_ctrl_c_ends_all_and_keeps_what_is_committed(org: SimulatedOrg, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ingestr.render import plan_event, plan_text
 from ingestr.run import pipeline
 from ingestr.run.preview import Preview
 from ingestr.simulator import Fault, SimulatedOrg
-from support import FastClock, claim_huge, command, ingest, source_uri
+from support import JSON_HEADERS, FastClock, claim_huge, command, ingest, source_uri
 
 HOUR = 3600
 
@@ -95,6 +95,31 @@ def test_a_window_is_counted(org: SimulatedOrg, database: Path) -> None:
     assert made.covers is not None
     assert made.covered.end < made.covers.end
     assert made.compared
+
+
+def test_bytes_and_time_are_assumed_until_they_are_measured(org: SimulatedOrg, database: Path) -> None:
+    """A plan tells them by the fields, then as the largest load had them; of what nobody can count it tells nothing."""
+    assumed = plan(org, "account", database).read
+    first = ingest(org, "account", database)
+    assert not assumed.measured
+    assert assumed.bytes is not None
+    assert 0.3 < assumed.bytes / first.usage.received < 3
+    assert assumed.seconds is not None
+    measured = plan(org, "account", database, full_refresh=True).read
+    assert measured.measured
+    with duckdb.connect(str(database)) as connection:
+        found = connection.execute("SELECT bytes_received FROM _ingestr.loads").fetchall()
+    assert 0 < found[0][0] < first.usage.received
+    assert measured.bytes == round(found[0][0] * (measured.rows or 0) / first.rows_read)
+    org.clock.advance(HOUR)
+    ingest(org, "account", database)
+    assert plan(org, "account", database, full_refresh=True).read.bytes == measured.bytes
+    assert "largest load" in plan_text(plan(org, "account", database, full_refresh=True))
+    refusal = '[{"errorCode": "API_DISABLED_FOR_ORG", "message": "no"}]'
+    org.faults.add(Fault(path="/limits/recordCount", status=403, headers=JSON_HEADERS, body=refusal))
+    unknown = plan(org, "lead", database)
+    assert (unknown.read.rows, unknown.read.bytes, unknown.read.seconds) == (None, None, None)
+    assert "nobody knows how long" in plan_text(unknown)
 
 
 def test_changes_of_columns_are_planned(org: SimulatedOrg, database: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ingestr.errors import IncompleteReadError
 from ingestr.simulator import Fault, SimulatedOrg
-from support import assert_same, expected, ingest, loaded, query, table_names
+from support import JSON_HEADERS, assert_same, expected, ingest, loaded, query, table_names
 
 HOUR = 3600
 
@@ -40,8 +40,7 @@ def test_rows_that_vanish_without_a_trace_are_marked(org: SimulatedOrg, database
     org.delete("Account", gone)
     org.purge("Account", gone)
     if not bin_log:
-        body = '[{"errorCode":"INVALID_REPLICATION_DATE","message":"startDate before org replication enabled date"}]'
-        org.faults.add(Fault(path="/deleted", status=400, headers={"Content-Type": "application/json"}, body=body))
+        org.delete_log_since = org.clock.now()
     org.clock.advance(60)
     result = ingest(org, "account", database)
     assert result.rows_deleted == 4
@@ -51,6 +50,39 @@ def test_rows_that_vanish_without_a_trace_are_marked(org: SimulatedOrg, database
     swept = [r for r in org.requests if "SELECT Id FROM" in r.query.replace("+", " ").replace("%20", " ")]
     assert bool(swept) == (not bin_log)
     assert table_names(database) == ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
+
+
+def test_what_is_asked_for_together_is_asked_for_alone_where_the_org_will_not(
+    org: SimulatedOrg, database: Path
+) -> None:
+    """A run that finds nothing new costs two calls; where the org serves none together it costs more, and is right."""
+    ingest(org, "account", database)
+    org.clock.advance(HOUR)
+    together = ingest(org, "account", database)
+    assert (together.rows_read, together.usage.calls) == (0, 2)
+    body = '[{"errorCode": "API_DISABLED_FOR_ORG", "message": "no"}]'
+    org.faults.add(Fault(path="/composite$", times=None, status=403, headers=JSON_HEADERS, body=body))
+    gone = ids(org)[:2]
+    org.delete("Account", gone)
+    org.purge("Account", gone)
+    org.clock.advance(HOUR)
+    alone = ingest(org, "account", database)
+    assert (alone.rows_deleted, alone.rows_in_source) == (2, org.count("Account"))
+    # Among them the one that was refused.
+    assert alone.usage.calls == 5
+
+
+@pytest.mark.parametrize("answer", ['{"compositeResponse": []}', '{"compositeResponse": [{"referenceId": "r0"}]}'])
+def test_an_answer_that_lacks_what_was_asked_for_together(org: SimulatedOrg, database: Path, answer: str) -> None:
+    """Nothing is taken for empty, or for counted, that was not: it is asked for alone."""
+    ingest(org, "account", database)
+    org.clock.advance(HOUR)
+    org.update("Account", ids(org)[:3], {"Phone": "1"})
+    org.clock.advance(60)
+    org.faults.add(Fault(path="/composite$", status=200, headers=JSON_HEADERS, body=answer))
+    result = ingest(org, "account", database)
+    assert (result.rows_updated, result.rows_in_source) == (3, org.count("Account"))
+    assert_same(loaded(database), expected(org, "Account", deleted=True))
 
 
 def test_hard_removes_deleted_rows(org: SimulatedOrg, database: Path) -> None:

@@ -83,6 +83,8 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "objects": ("GET", "/sobjects/$", {"sobjects": [{"name": "Thing__c", "queryable": True}]}),
     "size": ("GET", "/recordCount$", {"sObjects": [{"name": "Account", "count": 1}]}),
     "query": ("GET", "/query(All)?$", {"totalSize": 1, "done": True, "records": [ROW]}),
+    "together": ("POST", "/composite$", {"compositeResponse": [
+        {"referenceId": "r0", "httpStatusCode": 200, "body": {"totalSize": 1, "done": True, "records": []}}]}),
     "deleted": ("GET", "/deleted/$", {"deletedRecords": [{"id": ROW["Id"], "deletedDate": STAMP}]}),
     "job": ("POST", "/jobs/query$", {"id": JOB, "state": "UploadComplete"}),
     "poll": ("GET", f"/jobs/query/{JOB}$", {"id": JOB, "state": "JobComplete", "numberRecordsProcessed": 1}),
@@ -202,6 +204,7 @@ def everything(client: SalesforceClient, clock: FastClock, spoil: str) -> None:
     client.org_id()
     stream = SalesforceStream(client, clock, named, object_relation(describe))
     stream.server_now()
+    stream.anticipate(ReadRequest(("Id",)), NOW, None, NOW - timedelta(days=1))
     stream.count_live(NOW)
     stream.deleted_since(NOW - timedelta(days=1), NOW)
     for _ in stream.read(ReadRequest(tuple(column.name for column in stream.schema.columns))):

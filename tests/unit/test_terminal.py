@@ -70,6 +70,8 @@ def test_what_the_machine_refuses_is_no_bug(error: Exception, code: int, message
     [
         ("ingest --progress json", "", True),
         ("ingest --progress=json --nonsense", "", True),
+        ("plan --progress json", "", True),
+        ("sync --progress=json", "", True),
         ("ingest", "json", True),
         ("ingest --progress log", "json", False),
         ("ingest --progress json --progress log", "", False),

@@ -316,7 +316,7 @@ class DuckDBDestination:
             self._set("memory_limit", _memory_limit(len(stream.schema.columns)))
         log.debug("loading %s", staging)
         create = exp.Create(
-            this=staging.to_table(), kind="TABLE", expression=exp.select("*").from_(exp.to_table("stream"))
+            this=staging.to_table(), kind="TABLE", expression=exp.select(exp.Star()).from_(exp.to_table("stream"))
         )
         try:
             self._execute_interruptibly(self._render(create), stream)

@@ -56,7 +56,7 @@ def describe_table(
         raise DestinationError(f"{table} is a view, not a table", hint=f"choose another {Flag.DEST_TABLE}")
     columns = connection.execute(_COLUMNS, name).fetchall()
     hung = connection.execute(_HUNG, name).fetchall()
-    schema = schema_of(exp.select("*").from_(table.to_table()).limit(0))
+    schema = schema_of(exp.select(exp.Star()).from_(table.to_table()).limit(0))
     indexes = {text: statement for kind, text, statement in hung if kind == "index"}
     constraints = tuple(text for kind, text, _ in hung if kind == "constraint")
     referenced_by = tuple(text for kind, text, _ in hung if kind == "reference")

@@ -11,7 +11,7 @@ from sqlglot import exp
 from ingestr.core.sql import Statements, column
 from ingestr.core.stream import RecordStream
 from ingestr.destinations.base import Destination, TableRef, Target
-from ingestr.ledger.table import SystemTable
+from ingestr.ledger.table import SystemTable, about
 from ingestr.strategies.base import drop, insert_into
 
 log = logging.getLogger("ingestr")
@@ -27,6 +27,7 @@ class Ledger:
         destination: holds the target.
         target: the table that the rows are about.
         tables: all tables that the run asks for.
+        known: these tables as they stand, where somebody has looked at them already; None where nobody has.
 
     Attributes:
         ref: the target's name.
@@ -34,13 +35,19 @@ class Ledger:
         target: the target as it stood then, or None.
     """
 
-    def __init__(self, destination: Destination, target: TableRef, tables: Iterable[SystemTable]) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        target: TableRef,
+        tables: Iterable[SystemTable],
+        known: Mapping[str, Target | None] | None = None,
+    ) -> None:
         self._destination = destination
         self.ref = target
         self.tables = tuple(tables)
         every = {each.name: each for each in self.tables}
-        self.target, *found = destination.describe(target, *(each.ref for each in every.values()))
-        self._there: dict[str, Target | None] = dict(zip(every, found, strict=True))
+        self.target, *found = destination.describe(target, *(each.ref for each in self.tables if known is None))
+        self._there: dict[str, Target | None] = dict(zip(every, found, strict=True)) if known is None else dict(known)
         readable = {
             name: each.select(target, there)
             for name, each in every.items()
@@ -59,6 +66,11 @@ class Ledger:
         if there is not None:
             table.check(there)
         return [table.parse(row) for row in self._rows.get(table.name, [])]
+
+    def select(self, table: SystemTable) -> exp.Select | None:
+        """A query for all rows about the target; None where the table was not there, or not as ingestr makes it."""
+        there = self._there[table.name]
+        return table.select_all(there).where(about(self.ref)) if there is not None and self.has(table) else None
 
     def has(self, table: SystemTable) -> bool:
         """Whether the table was there when the run began, as ingestr makes it."""

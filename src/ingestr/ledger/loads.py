@@ -36,10 +36,12 @@ LOADS = SystemTable(
         "rows_in_source": _NUMBER,
         "rows_in_destination": _NUMBER,
         "api_calls": _NUMBER,
+        "bytes_received": _NUMBER,
         "seconds": pa.float64(),
         "started_at": TIMESTAMP,
         "ended_at": TIMESTAMP,
     },
+    later=frozenset({"bytes_received"}),
     most=1,
 )
 DONE, FAILED = "done", "failed"
@@ -74,6 +76,8 @@ def done(ledger: Ledger, run: Run, result: IngestResult) -> Statements:
         "window_end": result.window.end if result.window else None,
         **{name: getattr(result, name) for name in LOADS.columns if name.startswith("rows_")},
         "api_calls": result.usage.calls,
+        # What a broken-off run had downloaded is not among them.
+        "bytes_received": None if result.resumed else result.usage.received,
         "seconds": round(result.seconds, 3),
     }
     return _insert(ledger, run, row)
@@ -98,6 +102,26 @@ def _insert(ledger: Ledger, run: Run, known: Mapping[str, object]) -> Statements
     }
     old = ledger.delete(LOADS, column("ended_at") < moment_literal(run.ended - _KEPT))
     return [*ledger.ensure(LOADS), old, *ledger.insert(LOADS, [row])]
+
+
+def largest_load(destination: Destination, ledger: Ledger, source_object: str, read_by: str) -> dict[str, Any] | None:
+    """The load that read the most rows of a table by one API, of those that were measured; None where there is none.
+
+    Its bytes and seconds tell the most of what a row takes, as little of them is for the load itself.
+    """
+    query = ledger.select(LOADS)
+    if query is None or "bytes_received" not in query.named_selects:
+        return None
+    query = query.where(
+        column("outcome").eq(DONE),
+        column("source_object").eq(source_object),
+        column("read_by").eq(read_by),
+        column("rows_read") > 0,
+        exp.not_(column("bytes_received").is_(exp.null())),
+    )
+    newest = [exp.Ordered(this=column(name), desc=True) for name in ("rows_read", "ended_at")]
+    [rows] = destination.query(query.order_by(*newest).limit(1))
+    return LOADS.parse(rows[0]) if rows else None
 
 
 def read_loads(destination: Destination, table: TableRef | None, most: int) -> list[dict[str, Any]]:

@@ -71,8 +71,8 @@ class SystemTable:
 
         An engine may hold moments that Python cannot: infinity, or the year 10000.
         """
-        rows = self.select_all(there).where(self._about(target))
-        return rows if self.most is None else rows.limit(self.most)
+        rows = self.select_all(there).where(self._about(target), copy=False)
+        return rows if self.most is None else rows.limit(self.most, copy=False)
 
     def select_all(self, there: Target) -> exp.Select:
         """The same for the rows about every target."""
@@ -81,7 +81,7 @@ class SystemTable:
             for name, type_ in self.columns.items()
             if there.find(name) is not None
         ]
-        return exp.select(*asked).from_(self.ref.to_table())
+        return exp.Select().select(*asked, copy=False).from_(self.ref.to_table(), copy=False)
 
     def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of ``select`` with its moments in UTC; None for what the table lacks, and for what is no moment."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -31,9 +31,9 @@ from ingestr.result import Consistency, IngestResult, Outcome, SessionResult, Ta
 from ingestr.run.pipeline import add_rows, copy_table, open_ends, preview_table
 from ingestr.run.preview import Preview
 from ingestr.run.references import CopiedTable, find_missing, find_orphans, find_references
-from ingestr.run.session import system_tables
+from ingestr.run.session import SystemTables, look_at_system, system_tables
 from ingestr.run.tables import ChosenTable, LeftOutTable, choose_tables
-from ingestr.sources.base import Source
+from ingestr.sources.base import ReadPlan, Source, Usage
 from ingestr.strategies import STRATEGIES
 from ingestr.strategies.base import create_schema, drop
 from ingestr.table_list import SessionOptions
@@ -68,7 +68,7 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
         chosen, left_out = session.choose()
         session.prepare(chosen)
         until = session.moment()
-        found = session.each(chosen, partial(_copied, clock, until))
+        found = session.each(chosen, partial(_copied, clock, until, session.look()))
         consistency = session.bring_together(found, until, clock) if until is not None else None
         session.tidy()
         results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
@@ -80,14 +80,64 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
         return SessionResult((*results, *others), session.source.usage, seconds, notes, consistency)
 
 
-def plan_tables(
-    options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool
-) -> tuple[list[tuple[str, Preview | IngestrError]], list[LeftOutTable]]:
-    """What ``run_tables`` would do: a plan of each table, or why there is none; and what would be left out."""
+@dataclass(frozen=True)
+class SessionPlan:
+    """What a session of several tables would do.
+
+    Args:
+        tables: the name of each with its plan, or with why there is none.
+        left_out: tables that would be left out.
+        in_flight: so many tables would be copied at once.
+        seconds: about how long all would take side by side, as far as that is known of each.
+        usage: API calls that the plans have cost, and the allowance.
+    """
+
+    tables: tuple[tuple[str, Preview | IngestrError], ...]
+    left_out: tuple[LeftOutTable, ...]
+    in_flight: int
+    seconds: float
+    usage: Usage
+
+    @property
+    def reads(self) -> list[ReadPlan]:
+        """How each table that can be planned would be read."""
+        return [found.read for _, found in self.tables if isinstance(found, Preview)]
+
+    @property
+    def failed(self) -> list[IngestrError]:
+        """Why the others cannot be planned."""
+        return [found for _, found in self.tables if isinstance(found, IngestrError)]
+
+
+def plan_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgress, in_process: bool) -> SessionPlan:
+    """What ``run_tables`` would do."""
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
-        plans = session.each(chosen, partial(_planned, clock, session.moment()))
-        return [(session.label(table), found) for table, found in plans if found is not None], left_out
+        plans = session.each(chosen, partial(_planned, clock, session.moment(), session.look()))
+        known = [(table, found) for table, found in plans if found is not None]
+        seconds = side_by_side(
+            [(_is_large(table), found.read.seconds or 0) for table, found in known if isinstance(found, Preview)],
+            options.in_flight,
+        )
+        return SessionPlan(
+            tuple((session.label(table), found) for table, found in known),
+            tuple(left_out),
+            options.in_flight,
+            seconds,
+            session.source.usage,
+        )
+
+
+def _is_large(table: ChosenTable) -> bool:
+    return (table.rows or 0) >= _LARGE
+
+
+def side_by_side(tables: list[tuple[bool, float]], in_flight: int) -> float:
+    """Seconds that all tables take, given whether each is large and its own: no way of sharing them is shorter."""
+    large, small = ([seconds for is_large, seconds in tables if is_large is wanted] for wanted in (True, False))
+    if in_flight == 1:
+        return sum(large) + sum(small)
+    return max(sum(large), sum(small) / (in_flight - 1), *small, 0.0)
 
 
 _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
@@ -96,23 +146,25 @@ _Work = Callable[[Source, Destination, IngestOptions, Progress], T]
 def _copied(
     clock: Clock,
     until: datetime | None,
+    system: SystemTables | None,
     source: Source,
     destination: Destination,
     options: IngestOptions,
     progress: Progress,
 ) -> IngestResult:
-    return copy_table(source, destination, options, clock=clock, progress=progress, until=until)
+    return copy_table(source, destination, options, clock=clock, progress=progress, until=until, system=system)
 
 
 def _planned(
     clock: Clock,
     until: datetime | None,
+    system: SystemTables | None,
     source: Source,
     destination: Destination,
     options: IngestOptions,
     progress: Progress,
 ) -> Preview:
-    return preview_table(source, destination, options, clock=clock, progress=progress, until=until)
+    return preview_table(source, destination, options, clock=clock, progress=progress, until=until, system=system)
 
 
 class _Session:
@@ -152,7 +204,13 @@ class _Session:
                     f"{other} and {table.source_table} would both become {ref}",
                     hint=f"leave one out with {Flag.EXCLUDE_TABLE}, and copy it by a command of its own",
                 )
+        every = (system_tables(self._options_of(table)) for table in chosen)
+        self._system = tuple({each.name: each for tables in every for each in tables}.values())
         return chosen, left_out
+
+    def look(self) -> SystemTables | None:
+        """The tables of ours that the chosen tables need, as they stand."""
+        return look_at_system(self._destination, self._system)
 
     def label(self, table: ChosenTable) -> str:
         """What people call a table: a query has a name of the user's."""
@@ -171,8 +229,6 @@ class _Session:
     def prepare(self, chosen: list[ChosenTable]) -> None:
         """Make what tables share, so that they need not wait for one another."""
         schemas = {self._target(table).schema for table in chosen}
-        every = (system_tables(self._options_of(table)) for table in chosen)
-        self._system = tuple({each.name: each for tables in every for each in tables}.values())
         found = self._destination.describe(*(each.ref for each in self._system))
         statements = [create_schema(schema) for schema in sorted(schemas)]
         for table, there in zip(self._system, found, strict=True):
@@ -258,10 +314,7 @@ class _Session:
         self._progress.expect(len(chosen))
         with self._pools() as (large, small):
             order = sorted(chosen, key=lambda table: table.rows or 0, reverse=True)
-            waiting = {
-                (large if (table.rows or 0) >= _LARGE else small).submit(self._one, table, work): table
-                for table in order
-            }
+            waiting = {(large if _is_large(table) else small).submit(self._one, table, work): table for table in order}
             try:
                 while waiting:
                     wait(waiting, _LOOK_EVERY, FIRST_COMPLETED)

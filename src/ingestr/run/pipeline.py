@@ -36,8 +36,8 @@ from ingestr.run.metadata import keep_metadata
 from ingestr.run.plan import make_plan
 from ingestr.run.preview import Preview, preview
 from ingestr.run.reading import FieldNames, named_interval, select
-from ingestr.run.reconcile import Tally, add_missing, reconcile
-from ingestr.run.session import Session, system_tables
+from ingestr.run.reconcile import Tally, add_missing, deletions_since, reconcile
+from ingestr.run.session import Session, SystemTables, system_tables
 from ingestr.run.table_plan import TablePlan
 from ingestr.run.treatment import settle_treatment
 from ingestr.sources.base import Source
@@ -76,6 +76,7 @@ def copy_table(
     clock: Clock,
     progress: Progress,
     until: datetime | None = None,
+    system: SystemTables | None = None,
 ) -> IngestResult:
     """Copy one table between two ends that are open; the calls in the result are those for this table alone.
 
@@ -85,13 +86,15 @@ def copy_table(
         clock: time and waiting.
         progress: told what happens.
         until: by the source's clock, the moment at which the table is to end; None for when it is read.
+        system: what a session of many tables knows of the tables of ``_ingestr``; None to look.
     """
     began = clock.monotonic()
 
     def elapsed() -> float:
         return clock.monotonic() - began
 
-    session = replace(_look_up(source, destination, options, clock, progress, writes=True), until=until)
+    session = _look_up(source, destination, options, clock, progress, system, writes=True)
+    session = replace(session, until=until)
     try:
         try:
             return _carry_out(session, make_plan(session, options), elapsed)
@@ -142,9 +145,11 @@ def preview_table(
     clock: Clock,
     progress: Progress,
     until: datetime | None = None,
+    system: SystemTables | None = None,
 ) -> Preview:
     """What ``copy_table`` would do; writes nothing."""
-    session = replace(_look_up(source, destination, options, clock, progress, writes=False), until=until)
+    session = _look_up(source, destination, options, clock, progress, system, writes=False)
+    session = replace(session, until=until)
     return preview(session, make_plan(session, options, dry=True))
 
 
@@ -162,7 +167,7 @@ def add_rows(
 
     Returns how many rows the table gained: none where rows cannot be added by their key.
     """
-    session = _look_up(source, destination, options, clock, _Quiet(), writes=True)
+    session = _look_up(source, destination, options, clock, _Quiet(), None, writes=True)
     plan, stream = make_plan(session, replace(options, full_refresh=False)), session.stream
     marked = stream.deleted_field is None or plan.reading.reads(stream.deleted_field)
     if plan.traits.has_versions or plan.reading.primary_key != stream.primary_key or not marked:
@@ -204,6 +209,7 @@ def _look_up(
     options: IngestOptions,
     clock: Clock,
     progress: Progress,
+    system: SystemTables | None,
     *,
     writes: bool,
 ) -> Session:
@@ -217,7 +223,7 @@ def _look_up(
         progress.note(note)
     if writes:
         destination.reserve(named.ref)
-    ledger = Ledger(destination, named.ref, system_tables(options))
+    ledger = Ledger(destination, named.ref, system_tables(options), system)
     return Session(progress, destination, source, stream, ledger, run_id, began, notes)
 
 
@@ -264,6 +270,8 @@ def _carry_out(session: Session, plan: TablePlan, elapsed: Callable[[], float]) 
     if plan.is_masked:
         session.note("some columns are masked, so that no page is kept on the disk: a run that breaks off starts again")
     resumed = resumption.find("" if plan.is_masked else wanted)
+    if plan.compared and resumed is None and (since := deletions_since(plan, None)) is not None:
+        stream.anticipate(plan.request, plan.ends, plan.covered, since)
     in_source = stream.count_live(plan.ends, plan.covered) if plan.compared else None
     with _breaking_off(session, resumption):
         checkpoint = None if plan.is_masked else resumption.checkpoint(wanted, resumed or plan.ends)
@@ -349,8 +357,7 @@ def _tally(execution: Execution, plan: TablePlan, resumed: datetime | None, in_s
     if not plan.compared:
         rows, contents = execution.look(exp.true())
         return Tally(0, in_source, rows, contents)
-    since = plan.progression.until or resumed
-    return reconcile(execution, plan, since - plan.lag if since else None, in_source)
+    return reconcile(execution, plan, deletions_since(plan, resumed), in_source)
 
 
 def _remember(

@@ -1,10 +1,11 @@
 """What a run would do, said before it does it: a view of the plan that the run itself would go by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ingestr.core.cursor import StreamState, Window
 from ingestr.core.strategy import WriteStrategy
+from ingestr.ledger.loads import largest_load
 from ingestr.ledger.reads import Resumption, fingerprint
 from ingestr.run.load import filling
 from ingestr.run.session import Session
@@ -95,7 +96,7 @@ def preview(session: Session, plan: TablePlan) -> Preview:
         reason=plan.reason,
         primary_key=plan.key_columns,
         cursor=names.get(reading.cursor_field or ""),
-        read=stream.plan(plan.request),
+        read=_as_measured(session, stream.plan(plan.request)),
         window=plan.window,
         covered=_covered(plan.progression.before),
         covers=_covers(plan),
@@ -111,6 +112,23 @@ def preview(session: Session, plan: TablePlan) -> Preview:
         resumed=_resumed(session, plan),
         usage=session.source.usage,
         notes=tuple(session.notes),
+    )
+
+
+def _as_measured(session: Session, read: ReadPlan) -> ReadPlan:
+    """The same with bytes and seconds for as many rows as the table's largest load by this API took them.
+
+    A small load takes as long as its calls, whatever its rows.
+    """
+    if not read.rows:
+        return read
+    before = largest_load(session.destination, session.ledger, session.stream.source_object, read.api)
+    if before is None:
+        return read
+    share, seconds = read.rows / before["rows_read"], before["seconds"]
+    least = min(read.seconds or 0, seconds)
+    return replace(
+        read, bytes=round(before["bytes_received"] * share), seconds=max(seconds * share, least), measured=True
     )
 
 

@@ -53,6 +53,17 @@ class Tally:
     healed: Written = field(default_factory=Written)
 
 
+def deletions_since(plan: TablePlan, resumed: datetime | None) -> datetime | None:
+    """From when on deletions are to be asked for; None after a read of everything, and where they do not matter.
+
+    Args:
+        plan: what is done.
+        resumed: the moment of the read that is taken up, or None.
+    """
+    since = plan.progression.until or resumed
+    return since - plan.lag if since is not None and plan.rules.deletes is not Deletes.IGNORE else None
+
+
 def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_source: int | None) -> Tally:
     """Bring the target's live rows in line with the source's.
 
@@ -71,7 +82,7 @@ def reconcile(execution: Execution, plan: TablePlan, since: datetime | None, in_
         return Tally(0, in_source, *both.look())
     gone, healed = 0, Written()
     if since is not None:
-        listed = execution.stream.deleted_since(since, plan.upper)
+        listed = execution.stream.deleted_since(since, plan.ends)
         if listed:
             what = f"are in {execution.stream.platform}'s log of deletions"
             gone += _with_ids(

@@ -1,9 +1,10 @@
 """Both ends of a run, opened, and whom it tells what happens. No decision about a table is in it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ingestr.destinations.base import Destination
+from ingestr.destinations.base import Destination, Target
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.loads import LOADS
 from ingestr.ledger.mask_key import MASK_KEY
@@ -61,3 +62,16 @@ _ALWAYS = (STATE, COLUMNS, QUARANTINE, READS, MASK_KEY, LOADS)
 def system_tables(options: IngestOptions) -> tuple[SystemTable, ...]:
     """The tables of ours that a run may write to."""
     return (*_ALWAYS, *METADATA) if options.with_metadata else _ALWAYS
+
+
+SystemTables = Mapping[str, Target | None]
+
+
+def look_at_system(destination: Destination, tables: Sequence[SystemTable]) -> SystemTables | None:
+    """The tables of ``_ingestr`` as they stand, for a session of many targets, which makes and drops none of them.
+
+    None where one is not as ingestr makes it: it may be made anew on the way.
+    """
+    found = destination.describe(*(each.ref for each in tables))
+    faults = [each.faults(there) for each, there in zip(tables, found, strict=True) if there is not None]
+    return None if any(faults) else {each.name: there for each, there in zip(tables, found, strict=True)}

@@ -38,6 +38,8 @@ class FoundTable:
         key: the field that windows are over, or None.
         api: the way that its rows would come.
         calls: API calls that a first load takes, as far as anybody can tell.
+        bytes: about how many come over the network then; None where nobody can tell.
+        seconds: about how long it takes; None where nobody can tell.
         reason: why it cannot be read as a whole; empty where it may.
     """
 
@@ -49,6 +51,8 @@ class FoundTable:
     key: str | None = None
     api: str = ""
     calls: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
     reason: str = ""
 
 
@@ -109,6 +113,8 @@ def discover(source_uri: Secret, wanted: Sequence[str], excluded: Sequence[str],
                     stream.cursor_field,
                     plan.api,
                     plan.calls,
+                    plan.bytes,
+                    plan.seconds,
                 )
             )
         for table_left in left_out:

@@ -116,6 +116,9 @@ class ReadPlan:
         query: what the platform would be asked, in its own language.
         rows: rows expected; None where the platform does not tell.
         calls: API calls that these cost, with what prepares and cleans up; None where nobody can tell.
+        bytes: about how many come over the network, packed as they are there; None where the rows are not known.
+        seconds: about how long the rows take to come and to be written; None where the rows are not known.
+        measured: whether bytes and seconds are those of a former load, for as many rows; else they are assumed.
         otherwise: what would happen instead where the estimate is wrong; empty where nothing would.
     """
 
@@ -124,6 +127,9 @@ class ReadPlan:
     query: str = ""
     rows: int | None = None
     calls: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+    measured: bool = False
     otherwise: str = ""
 
     def __str__(self) -> str:
@@ -198,11 +204,19 @@ class PartitionedRead:
 
 @dataclass(frozen=True)
 class Usage:
-    """Calls to the platform's API: made by us in this run, and used of the allowance by everybody."""
+    """Calls to the platform's API: made by us in this run, and used of the allowance by everybody.
+
+    Args:
+        calls: made by us.
+        used: of the allowance, by everybody; None where the platform does not tell.
+        limit: the allowance.
+        received: bytes of the answers to ours, packed as they came.
+    """
 
     calls: int
     used: int | None
     limit: int | None
+    received: int = 0
 
 
 @dataclass(frozen=True)
@@ -372,6 +386,13 @@ class Stream(Protocol):
     @property
     def changed_field(self) -> str | None:
         """The field with the time of a row's last change, deletion included, if there is one."""
+
+    def anticipate(self, request: ReadRequest, at: datetime, changed: Window | None, since: datetime) -> None:
+        """Learn in one call, where that can be done, what is going to be asked for next.
+
+        That is whether ``read`` has a row of the request, ``count_live(at, changed)``, and
+        ``deleted_since(since, at)``. Each is used once, and what could not be learned is asked for then.
+        """
 
     def count_live(self, at: datetime, changed: Window | None = None) -> int | None:
         """Rows that were live at this moment, as ``ReadRequest.live_at`` means it; None where the source cannot tell.

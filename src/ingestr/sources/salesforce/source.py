@@ -31,7 +31,7 @@ from ingestr.sources.base import (
 from ingestr.sources.salesforce.http.client import SalesforceClient
 from ingestr.sources.salesforce.logins.config import parse_config
 from ingestr.sources.salesforce.meta.catalog import Catalog, ListedObject
-from ingestr.sources.salesforce.meta.deletes import deleted_ids
+from ingestr.sources.salesforce.meta.deletes import deleted_ids, deleted_request
 from ingestr.sources.salesforce.meta.describe import ObjectDescribe, object_name, resolve_table
 from ingestr.sources.salesforce.meta.objects import (
     CUSTOM_PREFIX,
@@ -43,10 +43,11 @@ from ingestr.sources.salesforce.meta.objects import (
 )
 from ingestr.sources.salesforce.meta.relation import Relation, object_relation, query_relation
 from ingestr.sources.salesforce.read import soql
+from ingestr.sources.salesforce.read.estimate import estimated
 from ingestr.sources.salesforce.read.jobs import QueryJob
 from ingestr.sources.salesforce.read.partitions import PagePartition, QueryPartition, RestQuery, Scope
 from ingestr.sources.salesforce.read.reading import ObjectRead, read_partition
-from ingestr.sources.salesforce.read.rest import count_rows
+from ingestr.sources.salesforce.read.rest import count_request, count_rows
 from ingestr.sources.salesforce.read.resume_token import ResumeToken
 from ingestr.sources.salesforce.read.spool import Spool
 
@@ -333,14 +334,26 @@ class SalesforceStream:
     def _created_before(self, moment: datetime) -> list[str]:
         return [f"{self.created_field} < {soql.datetime_literal(moment)}"] if self.created_field else []
 
+    def anticipate(self, request: ReadRequest, at: datetime, changed: Window | None, since: datetime) -> None:
+        """Count the rows of a window and of the object, and ask for the log of deletions, in one call."""
+        wanted = [count_request(self._client, self._rows(), self._counted(at, changed))]
+        if request.window is not None:
+            wanted.append(count_request(self._client, self._rows(), self._query(request).where))
+        log_of_deletions = deleted_request(self._client, self._describe.name, since, at)
+        if self._describe.replicateable and log_of_deletions is not None:
+            wanted.append(log_of_deletions)
+        self._client.ask_together(wanted, f"counting {self.source_object}")
+
+    def _counted(self, at: datetime, changed: Window | None) -> list[str]:
+        return [*soql.window_conditions(changed, is_date=False), *self._live_conditions(at)]
+
     def count_live(self, at: datetime, changed: Window | None = None) -> int | None:
         """Rows that were live at this moment; None where Salesforce cannot count them."""
         own = self._relation.own
         if own is not None and own.unmergeable:
             raise ConfigurationError(f"the rows of the query cannot be counted: {own.unmergeable}")
-        conditions = [*soql.window_conditions(changed, is_date=False), *self._live_conditions(at)]
         try:
-            return count_rows(self._client, self._rows(), conditions)
+            return count_rows(self._client, self._rows(), self._counted(at, changed))
         except RequestRefusedError as error:
             log.warning("%s: the number of rows cannot be compared", error)
             return None
@@ -387,11 +400,19 @@ class SalesforceStream:
                 log.debug("%s", error)
                 return None
 
-        return self._object_read(request).plan(count)
+        read = [field for field in self._relation.fields if field.name in request.fields]
+        return estimated(self._object_read(request).plan(count), read)
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""
-        return self._object_read(request).rows()
+        read = self._object_read(request)
+        return read.nothing() if self._is_known_empty(request) else read.rows()
+
+    def _is_known_empty(self, request: ReadRequest) -> bool:
+        """Whether the rows of a window have been counted just now, and there were none."""
+        where = self._query(request).where
+        known = request.window is not None and self._client.has_early(*count_request(self._client, self._rows(), where))
+        return known and count_rows(self._client, self._rows(), where) == 0
 
     def partitions(self, request: ReadRequest) -> PartitionedRead:
         """Choose the API as ``read`` does, run the job that it takes, and find its pages; no row is read."""

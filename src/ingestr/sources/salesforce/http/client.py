@@ -5,17 +5,25 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import httpx
+from isal import isal_zlib
 
 from ingestr.core.budget import ApiBudget
 from ingestr.core.clock import Clock
-from ingestr.errors import AuthenticationError, ConfigurationError, QuotaError, SourceError
+from ingestr.errors import (
+    AccessError,
+    AuthenticationError,
+    ConfigurationError,
+    QuotaError,
+    RequestRefusedError,
+    SourceError,
+)
 from ingestr.flags import Flag
 from ingestr.sources.base import Usage
 from ingestr.sources.salesforce.http.answers import error_of, is_transient, unreachable
@@ -31,7 +39,7 @@ from ingestr.sources.salesforce.http.shapes import (
     unexpected,
     whole_number,
 )
-from ingestr.sources.salesforce.http.transport import TIMEOUT, RetryTransport, make_connections
+from ingestr.sources.salesforce.http.transport import RECEIVED, TIMEOUT, RetryTransport, make_connections
 from ingestr.sources.salesforce.logins.base import Session, org_id_of
 from ingestr.sources.salesforce.logins.config import NEWEST_VERSION, OLDEST_VERSION, SalesforceConfig
 
@@ -75,6 +83,9 @@ class SalesforceClient:
         self._asked_for_org = False
         self._version: str | None = None
         self._calls = self._shared = _Calls()
+        # Answers to requests that were sent together, each until somebody asks for it; packed, as hundreds of describes
+        # would fill hundreds of megabytes.
+        self._early: dict[str, bytes] = {}
         # About how many rows objects have, by their names in small letters, once all of them have been asked for.
         self.sizes: dict[str, int] | None = None
 
@@ -85,9 +96,14 @@ class SalesforceClient:
 
     @property
     def usage(self) -> Usage:
-        """Calls made by us that count, and the org's allowance as last heard."""
+        """Calls made by us that count, with what came of them, and the org's allowance as last heard."""
         used, limit = self._shared.allowance
-        return Usage(self._calls.made, used, limit)
+        return Usage(self._calls.made, used, limit, self._calls.received)
+
+    def receive(self, size: int) -> None:
+        """Count the bytes of a body, as it came over the network."""
+        for calls in {self._calls, self._shared}:
+            calls.receive(size)
 
     def counting_apart(self) -> Self:
         """The same session and connections, whose ``usage`` begins at no call."""
@@ -173,6 +189,9 @@ class SalesforceClient:
         loads: Callable[[bytes], Any] = json.loads,
     ) -> Answer:
         """GET and decode; raises our error for anything but a success with a JSON object."""
+        early = self._early.pop(_target(path, params), None)
+        if early is not None:
+            return Answer(json.loads(isal_zlib.decompress(early)), doing)
         return as_object(_decoded(self._send("GET", path, doing, params=params, headers=headers), doing, loads), doing)
 
     def send_json(
@@ -192,8 +211,43 @@ class SalesforceClient:
         answer = self._send(method, path, doing, json=body, extensions={"once": once, "repeatable": repeatable})
         return as_object(_decoded(answer, doing), doing) if answer.content or method == "POST" else None
 
+    def ask_together(self, targets: Sequence[tuple[str, Mapping[str, str] | None]], doing: str) -> bool:
+        """GET several resources in one call, and keep the answers until ``get_json`` asks for each, once.
+
+        All of them count as one call ("Composite" in the REST API Developer Guide); they may be 25, of which 5 queries.
+        Of what fails nothing is kept, so that it is asked for alone.
+
+        Returns:
+            Whether the org serves such calls.
+        """
+        asked = {f"r{place}": _target(path, params) for place, (path, params) in enumerate(targets)}
+        requests = [{"method": "GET", "url": target, "referenceId": name} for name, target in asked.items()]
+        body = {"compositeRequest": requests}
+        if self._shared.refuses_together:
+            return False
+        try:
+            answer = self.send_json("POST", self.path("composite"), doing, body, repeatable=True)
+        except (RequestRefusedError, AccessError) as error:
+            log.debug("%s: each is asked for alone", error)
+            self._shared.refuses_together = True
+            return False
+        with interpreting(doing):
+            for each in answer.parts("compositeResponse"):
+                target, found = asked.get(str(each.get("referenceId"))), each.get("body")
+                if each.get("httpStatusCode") == 200 and target is not None and isinstance(found, dict):
+                    self._early[target] = isal_zlib.compress(json.dumps(found).encode())
+        return True
+
+    def has_early(self, path: str, params: Mapping[str, str] | None = None) -> bool:
+        """Whether an answer that came with others is kept."""
+        return _target(path, params) in self._early
+
     def stream(self, path: str, doing: str, params: Mapping[str, str] | None = None) -> httpx.Response:
-        """GET whose body the caller reads with ``iter_raw`` and closes; raises our error for anything but 200."""
+        """GET whose body the caller reads with ``iter_raw``, counts with ``receive``, and closes.
+
+        Raises:
+            IngestrError: anything but 200 was answered.
+        """
         return self._send(
             "GET", path, doing, params=params, headers={"Accept": "text/csv"}, extensions={"stream": True}
         )
@@ -252,6 +306,7 @@ class SalesforceClient:
         told = None
         if found := _USAGE.search(answer.headers.get("Sforce-Limit-Info", "")):
             told = whole_number(found[1]), whole_number(found[2])
+        self.receive(answer.extensions.get(RECEIVED, 0))
         for calls in {self._calls, self._shared}:
             calls.add(counts, told)
         self._shared.now = http_date(answer.headers.get("Date", "")) or self._shared.now
@@ -270,12 +325,18 @@ class SalesforceClient:
         self._bare.close()
 
 
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
+
+
 class _Calls:
-    """How many calls were made, and the org's allowance and clock as last heard, by any number of threads."""
+    """What calls were made and brought, and what the org has said of itself meanwhile, for any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.made = 0
+        self.received = 0
+        self.refuses_together = False
         self.allowance: tuple[int | None, int | None] = (None, None)
         self.now: datetime | None = None
 
@@ -285,6 +346,11 @@ class _Calls:
             self.made += counts
             if told is not None and None not in told:
                 self.allowance = told
+
+    def receive(self, size: int) -> None:
+        """So many bytes have come."""
+        with self._lock:
+            self.received += size
 
 
 def _decoded(answer: httpx.Response, doing: str, loads: Callable[[bytes], Any] = json.loads) -> Any:

@@ -45,6 +45,8 @@ _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2",
 
 # Where an answer would send us, which is told and not followed.
 REDIRECTED_TO = "Ingestr-Redirected-To"
+# An extension of an answer whose body was read here: how many bytes of it came over the network.
+RECEIVED = "ingestr_received"
 
 
 class TransientAnswerError(Exception):
@@ -207,7 +209,8 @@ class RetryTransport(httpx.BaseTransport):
         finally:
             response.close()
         headers = httpx.Headers([(name, value) for name, value in response.headers.raw if name.lower() not in _PACKING])
-        return httpx.Response(response.status_code, headers=headers, content=body, request=request)
+        received = {RECEIVED: response.num_bytes_downloaded}
+        return httpx.Response(response.status_code, headers=headers, content=body, request=request, extensions=received)
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

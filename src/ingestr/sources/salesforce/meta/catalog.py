@@ -13,7 +13,7 @@ from ingestr.sources.salesforce.http.shapes import Answer
 
 log = logging.getLogger("ingestr.salesforce")
 
-# Of one request to composite/batch, which counts as one call ("Batch Resource" in the REST API Developer Guide).
+# Of one call ("Composite" in the REST API Developer Guide).
 _MOST_TOGETHER = 25
 
 
@@ -50,7 +50,6 @@ class Catalog:
         self._client = client
         self._lock = Lock()
         self._objects: dict[str, ListedObject] | None = None
-        self._described: dict[str, Answer] = {}
 
     def objects(self) -> dict[str, ListedObject]:
         """All objects by API name, in Salesforce's order."""
@@ -67,39 +66,21 @@ class Catalog:
         Raises:
             RequestRefusedError: there is no such object for this user.
         """
-        found = self._described.pop(api_name.lower(), None)
-        return found or self._client.get_json(
-            self._client.path(f"sobjects/{api_name}/describe"), f"describing {api_name}"
-        )
+        return self._client.get_json(self._describe_path(api_name), f"describing {api_name}")
 
     def describe_together(self, names: Iterable[str]) -> None:
         """Ask for the describes of many objects in few calls; those that fail are asked for alone when wanted."""
-        wanted = [name for name in dict.fromkeys(names) if re.fullmatch(r"\w+", name) and not self._knows(name)]
+        paths = [self._describe_path(name) for name in dict.fromkeys(names) if re.fullmatch(r"\w+", name)]
+        wanted = [path for path in paths if not self._client.has_early(path)]
         for start in range(0, len(wanted), _MOST_TOGETHER):
             some = wanted[start : start + _MOST_TOGETHER]
-            if len(some) > 1 and not self._take(some):
+            if len(some) > 1 and not self._client.ask_together(
+                [(path, None) for path in some], f"describing {len(some)} objects"
+            ):
                 return
 
-    def _knows(self, name: str) -> bool:
-        return name.lower() in self._described
-
-    def _take(self, names: list[str]) -> bool:
-        """Whether the org serves several describes in one call."""
-        doing = f"describing {len(names)} objects"
-        version = f"v{self._client.version}"
-        requests = [{"method": "GET", "url": f"{version}/sobjects/{name}/describe"} for name in names]
-        body = {"batchRequests": requests, "haltOnError": False}
-        try:
-            answer = self._client.send_json("POST", self._client.path("composite/batch"), doing, body, repeatable=True)
-        except (RequestRefusedError, AccessError) as error:
-            log.debug("%s: each is asked for alone", error)
-            return False
-        # There may be fewer answers than requests: each is known by the name that it bears.
-        for each in answer.parts("results"):
-            result = each.get("result")
-            if each.get("statusCode") == 200 and isinstance(result, dict) and isinstance(result.get("name"), str):
-                self._described[result["name"].lower()] = Answer(result, f"describing {result['name']}")
-        return True
+    def _describe_path(self, api_name: str) -> str:
+        return self._client.path(f"sobjects/{api_name}/describe")
 
     def measure(self) -> None:
         """Ask for the sizes of all objects at once, so that nobody asks for one of them; once is enough."""

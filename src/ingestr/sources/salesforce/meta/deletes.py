@@ -14,6 +14,18 @@ _REACH = timedelta(days=15) - timedelta(hours=1)
 _LEAST = timedelta(minutes=2)
 
 
+def deleted_request(
+    client: SalesforceClient, object_name: str, start: datetime, end: datetime
+) -> tuple[str, dict[str, str]] | None:
+    """Path and parameters of the log between two moments; None where it does not reach back to ``start``."""
+    if start < end - _REACH:
+        log.debug("%s: the log of deletions does not reach back to %s", object_name, start)
+        return None
+    first = min(start, end - _LEAST)
+    params = {"start": f"{first:%Y-%m-%dT%H:%M:%S}+00:00", "end": f"{end:%Y-%m-%dT%H:%M:%S}+00:00"}
+    return client.path(f"sobjects/{object_name}/deleted/"), params
+
+
 def deleted_ids(client: SalesforceClient, object_name: str, start: datetime, end: datetime) -> list[str]:
     """Ids of rows deleted between two moments.
 
@@ -22,15 +34,12 @@ def deleted_ids(client: SalesforceClient, object_name: str, start: datetime, end
     Returns:
         Ids of 18 characters; empty where the log does not reach back to ``start``.
     """
-    if start < end - _REACH:
-        log.debug("%s: the log of deletions does not reach back to %s", object_name, start)
+    request = deleted_request(client, object_name, start, end)
+    if request is None:
         return []
-    first = min(start, end - _LEAST)
-    params = {"start": f"{first:%Y-%m-%dT%H:%M:%S}+00:00", "end": f"{end:%Y-%m-%dT%H:%M:%S}+00:00"}
+    path, params = request
     try:
-        body = client.get_json(
-            client.path(f"sobjects/{object_name}/deleted/"), f"asking for deleted rows of {object_name}", params
-        )
+        body = client.get_json(path, f"asking for deleted rows of {object_name}", params)
     except RequestRefusedError as error:
         log.debug("%s", error)
         return []

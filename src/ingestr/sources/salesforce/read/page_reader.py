@@ -222,6 +222,7 @@ class PageReader:
             body = b"".join(chunks) if self._private else gathered(chunks, folder)
         finally:
             response.close()
+            self._client.receive(response.num_bytes_downloaded)
         return RawPage(page.path, body, head.encoding, head.rows, head.locator)
 
     def _bounded(self, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -83,6 +83,10 @@ class ObjectRead:
         api = Api.REST if isinstance(part, QueryPartition) else Api.BULK
         return self._stream(api, self._parts.rows(part))
 
+    def nothing(self) -> RecordStream:
+        """No row, where it is known that there is none."""
+        return self._stream(Api.REST, iter(()))
+
     def partitions(self) -> PartitionedRead:
         """The same, unread; jobs that it takes have run and stay, until somebody discards what is returned."""
         parts = self._by_id() if self._request.keys is not None else self._parts.parts([self._query])

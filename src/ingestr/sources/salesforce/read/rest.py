@@ -135,10 +135,16 @@ def _page_size(wanted: int) -> int:
     return min(max(wanted, _LEAST_PAGE), _LARGEST_PAGE)
 
 
+def count_request(client: SalesforceClient, query: RestQuery, where: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Path and parameters of ``count_rows``."""
+    text = replace(query, where=tuple(where), order_by=None, limit=None).soql(["COUNT()"])
+    return client.path("queryAll"), {"q": text}
+
+
 def count_rows(client: SalesforceClient, query: RestQuery, where: Sequence[str]) -> int | None:
     """``COUNT()`` of archived and deleted rows too, unless ``where`` says otherwise; None where it is not known."""
-    text = replace(query, where=tuple(where), order_by=None, limit=None).soql(["COUNT()"])
-    answer = client.get_json(client.path("queryAll"), f"counting {query.object_name}", {"q": text})
+    path, params = count_request(client, query, where)
+    answer = client.get_json(path, f"counting {query.object_name}", params)
     if not {"totalSize", "records"} & answer.keys():
         raise unexpected(answer.doing, "it is none to a query")
     return rows_in(answer, "totalSize")
