@@ -318,7 +318,7 @@ def test_only_what_can_be_told_is_checked(org: SimulatedOrg, either: Database) -
         assert "raw.contact.account_id" not in columns_of(result)
     copy(org, "account,contact", either, full_refresh=True, consistent=False)
     body = json.dumps([{"errorCode": "UNKNOWN_EXCEPTION", "message": "Internal Salesforce.com Error"}])
-    org.faults.add(Fault(path=r"FROM\+Account", times=None, status=400, headers=JSON_HEADERS, body=body))
+    org.faults.add(Fault(path=r"FROM\+Account|/composite", times=None, status=400, headers=JSON_HEADERS, body=body))
     failed = copy(org, "account,contact", either)
     assert failed.exit_code == 4
     assert failed.counts == {Outcome.DONE: 1, Outcome.FAILED: 1}
