@@ -124,7 +124,7 @@ def test_every_error_has_an_exit_code() -> None:
         return [kind, *(leaf for child in kind.__subclasses__() for leaf in leaves(child))]
 
     codes = {kind.__name__: kind.exit_code for kind in leaves(IngestrError) if kind.__module__ == "ingestr.errors"}
-    assert {codes[name] for name in codes if name != "IngestrError"} == {2, 3, 4, 5, 6}
+    assert {codes[name] for name in codes if name != "IngestrError"} == {2, 3, 4, 5, 6, 7}
     assert codes["QuotaError"] == 6
     assert codes["SessionExpiredError"] == 3
 
