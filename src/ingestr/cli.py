@@ -99,7 +99,7 @@ class _IngestCommand(TyperCommand):
         choices = {option.flag: option.words for option in OPTIONS if option.words}
         kept: list[str] = []
         unset: set[str] = ctx.meta.setdefault(_UNSET, set())
-        for word, behind in zip(args, [*args[1:], "--"], strict=True):
+        for word, behind in zip(args, [*args[1:], "--"], strict=False):
             flag, equals, value = word.partition("=")
             if word in choices and behind.startswith("-"):
                 kept.append(f"{word}={choices[word][1]}")
