@@ -193,7 +193,10 @@ def test_the_plan_says_whether_formulas_are_read_again(org: SimulatedOrg, either
     assert "formulas       not read again: they are as of 20" in plan_text(plan(org, either))
     assert "not read again: --refresh-formulas never" in plan_text(plan(org, either, refresh_formulas="never"))
     org.clock.advance(DAY)
-    text = plan_text(plan(org, either))
+    made = plan(org, either)
+    # The table tells how many rows there are about.
+    assert made.usage.calls == 2
+    text = plan_text(made)
     assert "formulas       score__c read again of all rows in about 1 API call more: they are as of 20" in text
     assert plan(org, either, refresh_formulas="always").recalculation == "--refresh-formulas always"
 

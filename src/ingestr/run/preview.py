@@ -108,7 +108,7 @@ def preview(session: Session, plan: TablePlan) -> Preview:
         masked=tuple(f"{name} {mask.spec.algorithm}" for name, mask in masks),
         recalculated=tuple(names[field] for field in plan.recalculation.fields if field in names),
         recalculation=plan.recalculation.reason,
-        recalculating=stream.plan(again) if again is not None else None,
+        recalculating=stream.plan(again, target.live) if again is not None else None,
         resumed=_resumed(session, plan),
         usage=session.source.usage,
         notes=tuple(session.notes),

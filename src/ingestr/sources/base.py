@@ -403,8 +403,13 @@ class Stream(Protocol):
     def deleted_since(self, start: datetime, end: datetime) -> list[str]:
         """Keys of rows deleted between two moments, as far as the source can tell."""
 
-    def plan(self, request: ReadRequest) -> ReadPlan:
-        """How ``read`` would answer the request now; costs a call at the most, and asks for no row."""
+    def plan(self, request: ReadRequest, rows: int | None = None) -> ReadPlan:
+        """How ``read`` would answer the request now; asks for no row.
+
+        Args:
+            request: what is to be read.
+            rows: about how many rows there are, where that is known: a call less, which is one at the most.
+        """
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Rows of the requested fields; complete, or an error."""

@@ -387,7 +387,7 @@ class SalesforceStream:
     def _remember(self, job: QueryJob) -> None:
         self._jobs[job.id] = job
 
-    def plan(self, request: ReadRequest) -> ReadPlan:
+    def plan(self, request: ReadRequest, rows: int | None = None) -> ReadPlan:
         """How ``read`` would answer the request now; costs a call at the most, and asks for no row."""
 
         def count() -> int | None:
@@ -401,7 +401,7 @@ class SalesforceStream:
                 return None
 
         read = [field for field in self._relation.fields if field.name in request.fields]
-        return estimated(self._object_read(request).plan(count), read)
+        return estimated(self._object_read(request).plan(count, rows), read)
 
     def read(self, request: ReadRequest) -> RecordStream:
         """Choose the API, and wait until the first row can be asked for; rows flow when the stream is read."""

@@ -76,8 +76,8 @@ class Parts:
         """How the fields are asked for by REST, as far as that has been learned."""
         return group_fields(self._client, self._query, self._known_groups)
 
-    def first_plan(self, query: RestQuery) -> ReadPlan:
-        """By which API a query is asked first."""
+    def first_plan(self, query: RestQuery, size: int | None = None) -> ReadPlan:
+        """By which API a query is asked first; Salesforce tells the size of the object where nobody knows it."""
         if query.rest_only:
             return ReadPlan(Api.REST, query.rest_only)
         return plan_read(
@@ -86,6 +86,7 @@ class Parts:
             filtered=bool(query.choosing),
             limit=query.limit,
             fits_url=fits_one_url(self._client, query),
+            size=size,
         )
 
     def settle(self, query: RestQuery) -> Part:

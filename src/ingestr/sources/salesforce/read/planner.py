@@ -27,7 +27,13 @@ class Api(StrEnum):
 
 
 def plan_read(
-    client: SalesforceClient, object_name: str, *, filtered: bool, limit: int | None, fits_url: bool
+    client: SalesforceClient,
+    object_name: str,
+    *,
+    filtered: bool,
+    limit: int | None,
+    fits_url: bool,
+    size: int | None = None,
 ) -> ReadPlan:
     """Decide from what is known without reading a row.
 
@@ -39,7 +45,7 @@ def plan_read(
         return ReadPlan(Api.REST, f"at most {limit:,} rows are wanted")
     if filtered:
         return ReadPlan(Api.REST, "a window is usually small")
-    rows = record_count(client, object_name)
+    rows = record_count(client, object_name) if size is None else size
     if rows is None:
         return ReadPlan(Api.REST, "Salesforce does not tell the number of rows beforehand")
     if rows > MOST_REST_ROWS:

@@ -46,14 +46,16 @@ class ObjectRead:
         self._request = request
         self._parts = Parts(client, clock, scope, query, request, made)
 
-    def plan(self, count: Callable[[], int | None]) -> ReadPlan:
+    def plan(self, count: Callable[[], int | None], rows: int | None) -> ReadPlan:
         """What ``rows`` would do.
 
         Args:
             count: counts the rows of a query with conditions; None where Salesforce does not tell.
+            rows: about how many rows there are, where that is known.
         """
-        query, plan = self._query, self._parts.first_plan(self._query)
-        rows = count() if query.choosing and plan.api is Api.REST else plan.rows
+        query, plan = self._query, self._parts.first_plan(self._query, rows)
+        if rows is None:
+            rows = count() if query.choosing and plan.api is Api.REST else plan.rows
         if query.limit is not None:
             rows = query.limit if rows is None else min(rows, query.limit)
         plan = (None if query.rest_only else too_many(rows)) or plan
