@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / ".venv" / "clients"
 PROGRAMS = "Scripts" if os.name == "nt" else "bin"
 _LONGEST_INSTALL = 1_800
+_LONGEST_ANSWER = 300
 # What pip says when it cannot reach an index: one that it reaches has at least one version of what is asked here.
 _PIP_OUT_OF_REACH = ("from versions: none", "MaxRetryError", "NewConnectionError", "ReadTimeoutError", "ProxyError")
 
@@ -84,7 +85,10 @@ def reach(registry: str, command: Sequence[str], out_of_reach: Sequence[str]) ->
         UnavailableError: it does not answer; the words that tell are `out_of_reach`.
         RuntimeError: any other refusal.
     """
-    asked = run(command, environment(), 300)
+    try:
+        asked = run(command, environment(), _LONGEST_ANSWER)
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{registry} did not answer within {_LONGEST_ANSWER} s") from None
     said = asked.stdout + asked.stderr
     signs = [each for each in out_of_reach if each in said]
     if asked.returncode and signs:
