@@ -356,7 +356,7 @@ def test_what_does_not_tell_its_creation_is_said(org: SimulatedOrg, database: Pa
     """A table that cannot be bounded is read as it is, with a note; what it holds too much makes no orphans."""
     result = copy(org, "user,user_role", database)
     fits(result)
-    assert [note for note in each(result)["user_role"].notes if "does not tell when its rows were created" in note]
+    assert [note for note in each(result)["user_role"].notes if "nothing tells when its rows were created" in note]
     assert each(result)["user"].notes == ()
 
 

@@ -133,7 +133,7 @@ def _bounded(session: Session, reading: Reading) -> Reading:
         return reading
     if session.stream.created_field is None:
         session.note(
-            f"{session.stream.source_object} does not tell when its rows were created: some may be later than "
+            "nothing tells when its rows were created: some may be later than "
             f"{session.until:%Y-%m-%d %H:%M:%S} UTC, where the other tables end"
         )
         return reading
