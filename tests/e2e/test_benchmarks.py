@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -26,6 +28,7 @@ def test_the_org_has_as_many_rows_as_asked() -> None:
     assert org.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_whole_org_is_measured(tmp_path: Path) -> None:
     """One command, the same again, and a command a table: all rows arrive, by few calls for each table."""
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--cases", "org", "--rows", "3000", "--repeat", "1"]

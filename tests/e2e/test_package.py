@@ -38,6 +38,7 @@ def test_the_wheel_holds_code_and_data(wheel: Path) -> None:
     assert "ingestr/py.typed" in inside
 
 
+@pytest.mark.slow
 def test_the_wheel_works_where_only_its_dependencies_are(wheel: Path, shared_org: SimulatedOrg, tmp_path: Path) -> None:
     """An empty environment, the wheel and its core dependencies give a working command."""
     venv.create(tmp_path / "env", with_pip=True)

@@ -14,7 +14,10 @@ from examples.surroundings import EXAMPLES, ROOT, TABLES, logins, use_up_quota
 from ingestr.simulator import SimulatedOrg
 from support import assert_same, expected, loaded, source_uri
 
-pytestmark = pytest.mark.skipif(shutil.which("flock") is None, reason="the example needs flock, of util-linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("flock") is None, reason="the example needs flock, of util-linux"),
+]
 
 
 class Cron:

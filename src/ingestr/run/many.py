@@ -6,7 +6,7 @@ once, and in the end the references between the tables are checked.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlglot import exp
 
@@ -41,6 +41,7 @@ from ingestr.table_list import SessionOptions
 log = logging.getLogger("ingestr")
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # From so many rows on a read has several large pages in memory.
 _LARGE = 100_000
@@ -68,7 +69,7 @@ def run_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgre
         chosen, left_out = session.choose()
         session.prepare(chosen)
         until = session.moment()
-        found = session.each(chosen, partial(_copied, clock, until, session.look()))
+        found = session.each(chosen, partial(copy_table, clock=clock, until=until, system=session.look()))
         consistency = session.bring_together(found, until, clock) if until is not None else None
         session.tidy()
         results = [replace(_result(table, each), source_table=session.label(table)) for table, each in found]
@@ -113,7 +114,7 @@ def plan_tables(options: SessionOptions, *, clock: Clock, progress: SessionProgr
     """What ``run_tables`` would do."""
     with _Session.opened(options, clock, progress, in_process=in_process) as session:
         chosen, left_out = session.choose()
-        plans = session.each(chosen, partial(_planned, clock, session.moment(), session.look()))
+        plans = session.each(chosen, partial(preview_table, clock=clock, until=session.moment(), system=session.look()))
         known = [(table, found) for table, found in plans if found is not None]
         seconds = side_by_side(
             [(_is_large(table), found.read.seconds or 0) for table, found in known if isinstance(found, Preview)],
@@ -140,31 +141,12 @@ def side_by_side(tables: list[tuple[bool, float]], in_flight: int) -> float:
     return max(sum(large), sum(small) / (in_flight - 1), *small, 0.0)
 
 
-_Work = Callable[[Source, Destination, IngestOptions, Progress], T]
+class _Work(Protocol[T_co]):
+    """What is done with each table between the two ends."""
 
-
-def _copied(
-    clock: Clock,
-    until: datetime | None,
-    system: SystemTables | None,
-    source: Source,
-    destination: Destination,
-    options: IngestOptions,
-    progress: Progress,
-) -> IngestResult:
-    return copy_table(source, destination, options, clock=clock, progress=progress, until=until, system=system)
-
-
-def _planned(
-    clock: Clock,
-    until: datetime | None,
-    system: SystemTables | None,
-    source: Source,
-    destination: Destination,
-    options: IngestOptions,
-    progress: Progress,
-) -> Preview:
-    return preview_table(source, destination, options, clock=clock, progress=progress, until=until, system=system)
+    def __call__(
+        self, source: Source, destination: Destination, options: IngestOptions, *, progress: Progress
+    ) -> T_co: ...
 
 
 class _Session:
@@ -278,7 +260,7 @@ class _Session:
     def _add(self, table: ChosenTable, keys: tuple[str, ...], clock: Clock) -> int:
         """Read rows of a table that others refer to; returns how many it gained."""
 
-        def work(source: Source, destination: Destination, options: IngestOptions, _: Progress) -> int:
+        def work(source: Source, destination: Destination, options: IngestOptions, *, progress: Progress) -> int:
             return add_rows(source, destination, options, keys, clock)
 
         label = self.label(table)
@@ -352,7 +334,7 @@ class _Session:
         options = replace(self._options_of(table), notes=())
         with closing(self._destination.beside()) as destination, self._progress.table(self.label(table)) as progress:
             destination.connect()
-            return work(self.source, destination, options, progress)
+            return work(self.source, destination, options, progress=progress)
 
 
 def _cancel(futures: Iterable["Future[T]"]) -> None:
