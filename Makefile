@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := -n auto --dist worksteal --durations 15
+# Tests wait for processes, servers and the network now and then, and the cores for a worker more than there are of them.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST = -n $(WORKERS) --dist worksteal --durations 15
 EXAMPLES ?= 200
 
 .DEFAULT_GOAL := help

@@ -24,7 +24,7 @@ from support import (
 SYSTEM_TABLES = ["_ingestr.columns", "_ingestr.loads", "_ingestr.state", "public.t"]
 MOST_INSTANTS = 200
 # An instant is a second or so; neighbouring ones differ in little.
-STEP = 1 if THOROUGH else 4
+STEP = 1 if THOROUGH else 6
 
 
 @pytest.fixture

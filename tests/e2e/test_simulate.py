@@ -61,6 +61,7 @@ def test_the_end_of_the_simulated_org(tmp_path: Path, number: signal.Signals) ->
     assert (process.returncode, rest) == (0, "stopped\n"), rest
 
 
+@pytest.mark.slow
 def test_the_demo_takes_nothing_of_the_users_own(shared_org: SimulatedOrg, tmp_path: Path) -> None:
     """The demo finds a port by itself, reads the simulated org whatever the environment says, and starts anew."""
     (tmp_path / "sf.db").write_text("mine")
