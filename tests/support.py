@@ -29,7 +29,7 @@ from ingestr.simulator import Fault, SimulatedOrg
 
 # How many random sequences are tried. The slower set of tests tries as many as THOROUGH and kills at every instant; no
 # variable of ingestr's own, which refuses INGESTR_ names that it does not know.
-EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "32"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "24"))
 THOROUGH = EXAMPLES >= 200
 Database = Path | PostgresDatabase
 Engine = DuckDBFiles | PostgresDatabases

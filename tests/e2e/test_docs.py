@@ -22,7 +22,18 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
+# Each of these runs dozens of commands.
+LONG_PAGES = ("command-line.md", "salesforce.md", "simulator.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.name in LONG_PAGES else [], id=page.name)
+        for page in PAGES
+        if blocks(page, "sh")
+    ],
+)
 def test_shell_blocks_run(shared_org: SimulatedOrg, tmp_path: Path, page: Path, request: pytest.FixtureRequest) -> None:
     """The shell blocks of a page, run one after the other as a reader would, all succeed."""
     script = "set -eu\n" + "\n".join(blocks(page, "sh"))

@@ -10,7 +10,7 @@ from kill import Killer
 from support import THOROUGH, Database, Engine, ingest, loaded, source_uri, table_names
 
 MOST_INSTANTS = 200
-STEP = 1 if THOROUGH else 9
+STEP = 1 if THOROUGH else 15
 
 
 def rows(database: Database) -> list[str]:
