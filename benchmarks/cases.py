@@ -222,8 +222,8 @@ def _network(turns: Turns, org: Org) -> None:
 
 def _whole_org(turns: Turns, org: Org) -> None:
     """One command copies all objects, twice; and, in one turn as it takes long, a command for each of them."""
-    parts, target = org.ask("parts"), "raw.{table}"
-    together = ours(org, turns.case.table, dest_table=target)
+    parts, schema = org.ask("parts"), "raw"
+    together = ours(org, turns.case.table, dest_table=f"{schema}.{{table}}")
     for turn in range(turns.repeat + 1):
         with _folder() as folder:
             for label in (TOGETHER, TOGETHER_AGAIN):
@@ -231,7 +231,7 @@ def _whole_org(turns: Turns, org: Org) -> None:
             _check_parts(parts, folder)
         if turn == 1:
             with _folder() as folder:
-                apart = one_by_one(org, list(parts), target)
+                apart = one_by_one(org, list(parts), schema)
                 turns.keep(APART, turn, org.measured(apart.words, apart.environment, folder))
                 _check_parts(parts, folder)
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,10 +66,12 @@ def ours(org: Org, table: str, *options: str, uri: str = "duckdb:///data.db", de
     return Command([f"{own_programs()}/ingestr", "ingest", *source, *target, *options], environment())
 
 
-def one_by_one(org: Org, tables: Sequence[str], dest_table: str) -> Command:
+def one_by_one(org: Org, tables: Sequence[str], schema: str) -> Command:
     """Return the command that runs a command for each table, one after the other."""
-    loads = [ours(org, each, dest_table=dest_table.format(table=each.lower())) for each in tables]
-    return Command(["sh", "-ec", "\n".join(shlex.join(each.words) for each in loads)], environment())
+    loop = 'for table; do "$PROGRAM" ingest --source-table "$table" --dest-table "$SCHEMA.$table"; done'
+    ends = {"SOURCE_URI": _source_uri(org), "DESTINATION_URI": "duckdb:///data.db"}
+    known = {**environment(), **ends, "PROGRAM": f"{own_programs()}/ingestr", "SCHEMA": schema}
+    return Command(["sh", "-ec", loop, "sh", *tables], known)
 
 
 def pushed(org: Org, table: str, uri: str) -> Command:
