@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests wait for processes, servers and the network now and then, and the cores for a worker more than there are of them.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-PYTEST = -n $(WORKERS) --dist worksteal --durations 15
+PYTEST := --dist worksteal --durations 15
 EXAMPLES ?= 200
 
 .DEFAULT_GOAL := help
@@ -25,10 +25,10 @@ demo: $(READY)  ## Copy two tables of a simulated org into sf.db, and look at th
 test: check  ## Environment, lint, types and tests.
 
 test-slow: $(READY)  ## The tests that take minutes, and the random ones at full length.
-	TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -m "slow or thorough" $(PYTEST)
+	TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -m "slow or thorough" -n auto $(PYTEST)
 
 test-postgres: $(READY)  ## The tests of PostgreSQL on another server: POSTGRES names the folder of its programs.
-	TEST_POSTGRES=$(POSTGRES) $(BIN)/pytest -k "PostgreSQL or postgres" -m "not slow" $(PYTEST)
+	TEST_POSTGRES=$(POSTGRES) $(BIN)/pytest -k "PostgreSQL or postgres" -m "not slow" -n auto $(PYTEST)
 
 check: lint types unit
 
@@ -41,7 +41,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/pytest -m "not slow" $(PYTEST)
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) $(PYTEST)
 
 build: $(READY)  ## Build the wheel and the source archive into dist/.
 	$(BIN)/python -m build --no-isolation
