@@ -109,6 +109,15 @@ def content(database: Database, sql: str) -> list[tuple[Any, ...]]:
         return opened.execute(sql).fetchall()
 
 
+def execute(database: Database, sql: str) -> None:
+    """Run statements as somebody else who may write to the database."""
+    if not isinstance(database, Path):
+        database.execute(sql)
+        return
+    with duckdb.connect(str(database)) as opened:
+        opened.execute(sql)
+
+
 def query(database: Database, sql: str) -> pa.Table:
     """Rows of a query."""
     if not isinstance(database, Path):

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,6 +22,7 @@ from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.option_table import BY_NAME
 from ingestr.options import bare_table
+from ingestr.render import plain
 from ingestr.table_list import PLACEHOLDER, is_pattern, split_tables
 from ingestr.terminal import guarded, interruptible, print_out, set_up_logging
 
@@ -249,7 +249,7 @@ def _runs(settled: dict[str, Any], shape: str) -> int:
     found = survey.loads(settled["dest_uri"], settled.get("dest_table"), _MOST_RUNS)
     if shape == "json":
         for each in found:
-            print_out(json.dumps({name: _plain(value) for name, value in each.items()}))
+            print_out(json.dumps(plain(each)))
         return 0
     rows = [("ended", "table", "outcome", "read", "ins.", "upd.", "del.", "here", "live there", "calls", "seconds")]
     numbers = ("rows_read", "rows_inserted", "rows_updated", "rows_deleted", "rows_in_destination", "rows_in_source")
@@ -301,7 +301,7 @@ def _compared(wanted: tuple[str, ...], sources: tuple[str, ...]) -> tuple[tuple[
 
 
 def _verified_event(found: "Verified") -> dict[str, Any]:
-    told = {name: _plain(value) for name, value in asdict(replace(found, error=None)).items()}
+    told: dict[str, Any] = plain(asdict(replace(found, error=None)))
     error = found.error
     return told | {"equal": found.is_equal, "error": error and str(error), "hint": error and error.hint}
 
@@ -325,10 +325,6 @@ def _verified_lines(found: "Verified") -> list[str]:
         lines.append(f"{'':<9}{found.error}")
         lines += [f"{'':<9}hint: {found.error.hint}"] if found.error.hint else []
     return lines
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -92,7 +92,7 @@ def session_event(result: "SessionResult") -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "exit_code": result.exit_code,
         "notes": list(result.notes),
-        "consistency": _plain(asdict(result.consistency)) if result.consistency is not None else None,
+        "consistency": plain(asdict(result.consistency)) if result.consistency is not None else None,
     }
 
 
@@ -167,7 +167,7 @@ def plans_events(plan: "SessionPlan") -> list[dict[str, Any]]:
         **_sums(plan.reads),
         "seconds": round(plan.seconds, 1),
         "tables_in_flight": plan.in_flight,
-        "unknown": sum(read.calls is None for read in plan.reads),
+        "unknown": plan.unknown,
         "failed": len(plan.failed),
         "left_out": [asdict(each) for each in plan.left_out],
         "api_calls": plan.usage.calls,
@@ -197,8 +197,7 @@ def plans_text(plan: "SessionPlan") -> str:
         )
     lines += _by_reason([(f"left out: {each.reason}", each.source_table) for each in plan.left_out])
     sums, usage = _sums(plan.reads), plan.usage
-    unknown = sum(read.calls is None for read in plan.reads)
-    more = f", and what {counted(unknown, 'table')} of unknown size take" if unknown else ""
+    more = f", and what {counted(plan.unknown, 'table')} of unknown size take" if plan.unknown else ""
     lines.append(
         f"{counted(len(plan.tables), 'table')}: about {counted(sums['rows'], 'row')} in about "
         f"{counted(sums['calls'], 'API call')}, {about_bytes(sums['bytes'])} and {about_time(plan.seconds)} with "
@@ -222,17 +221,17 @@ def _takes(read: "ReadPlan") -> str:
 
 def plan_event(plan: "Preview") -> dict[str, Any]:
     """A plan as one line of JSON: every value of it, moments in ISO 8601."""
-    facts: dict[str, Any] = _plain(asdict(plan))
+    facts: dict[str, Any] = plain(asdict(plan))
     return {"event": "plan", **facts}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it: moments in ISO 8601."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def plan_text(plan: "Preview") -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from databases import PostgresDatabase
 from ingestr.simulator import SimulatedOrg
-from support import Database, content, ingest, query
+from support import Database, content, execute, ingest, query
 
 HOUR = 3600
 NASTY = 'It\'s "quoted" \\ back; 100% $1 {x}\r\n\tnext\x00line \x1b[31mred\x07 \u202e é🦆 ' + "long " * 90
@@ -27,17 +27,6 @@ def comments(database: Database, table: str = "t") -> dict[str | None, str]:
             f"comment FROM duckdb_columns() WHERE table_name = '{table}' AND schema_name = 'public'",
         )
     return {name: text for name, text in rows if text is not None}
-
-
-def as_user(database: Database, statement: str) -> None:
-    """Somebody else writes to the database."""
-    if isinstance(database, PostgresDatabase):
-        database.execute(statement)
-        return
-    import duckdb
-
-    with duckdb.connect(str(database)) as connection:
-        connection.execute(statement)
 
 
 def later(org: SimulatedOrg, name: str = "Account") -> None:
@@ -67,7 +56,7 @@ def test_what_people_write_stays(org: SimulatedOrg, either: Database, table: str
     """A comment of the user's is kept, and one that the user took away stays away, whatever the label becomes."""
     name = table.capitalize()
     ingest(org, table, either)
-    as_user(
+    execute(
         either,
         "COMMENT ON TABLE public.t IS 'mine'; COMMENT ON COLUMN public.t.phone IS 'a number'; "
         "COMMENT ON COLUMN public.t.fax IS NULL",
@@ -113,11 +102,11 @@ def test_a_new_column_gets_its_comment(org: SimulatedOrg, either: Database) -> N
     later(org)
     ingest(org, "account", either)
     assert comments(either)["tier__c"] == "Service tier"
-    as_user(either, "ALTER TABLE public.t DROP COLUMN tier__c")
+    execute(either, "ALTER TABLE public.t DROP COLUMN tier__c")
     later(org)
     ingest(org, "account", either)
     assert comments(either)["tier__c"] == "Service tier"
-    as_user(either, "DROP TABLE public.t")
+    execute(either, "DROP TABLE public.t")
     ingest(org, "account", either)
     assert (comments(either)[None], comments(either)["tier__c"]) == ("Account", "Service tier")
 
@@ -127,9 +116,9 @@ def test_a_table_of_earlier_versions_gets_comments(org: SimulatedOrg, either: Da
     ingest(org, "account", either)
     for column in comments(either):
         place = "TABLE public.t" if column is None else f"COLUMN public.t.{column}"
-        as_user(either, f"COMMENT ON {place} IS {'NULL' if column != 'phone' else repr('mine')}")
-    as_user(either, "ALTER TABLE _ingestr.columns DROP COLUMN comment")
-    as_user(either, "ALTER TABLE _ingestr.columns DROP COLUMN table_comment")
+        execute(either, f"COMMENT ON {place} IS {'NULL' if column != 'phone' else repr('mine')}")
+    execute(either, "ALTER TABLE _ingestr.columns DROP COLUMN comment")
+    execute(either, "ALTER TABLE _ingestr.columns DROP COLUMN table_comment")
     later(org)
     ingest(org, "account", either)
     found = comments(either)
@@ -141,7 +130,7 @@ def test_another_object_brings_its_own_comments(org: SimulatedOrg, either: Datab
     org.retype_field("Account", "Name", "string", label="Account name")
     org.retype_field("Contact", "Name", "string", label="Full name")
     ingest(org, "account", either, incremental_strategy="replace")
-    as_user(either, "COMMENT ON COLUMN public.t.phone IS 'mine'")
+    execute(either, "COMMENT ON COLUMN public.t.phone IS 'mine'")
     ingest(org, "contact", either, incremental_strategy="replace")
     found = comments(either)
     assert (found[None], found["name"], found["phone"]) == ("Contact", "Full name", "mine")
@@ -153,7 +142,7 @@ def test_nothing_is_written_again(org: SimulatedOrg, postgres: PostgresDatabase)
     ask = "SELECT xmin::text FROM pg_description WHERE objoid = 'public.t'::regclass ORDER BY 1"
     before = postgres.execute(ask)
     assert before
-    as_user(postgres, "COMMENT ON COLUMN public.t.fax IS NULL")
+    execute(postgres, "COMMENT ON COLUMN public.t.fax IS NULL")
     before = postgres.execute(ask)
     later(org)
     assert ingest(org, "account", postgres).rows_updated == 3

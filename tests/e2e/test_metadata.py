@@ -13,7 +13,7 @@ from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
 from ingestr.run import pipeline
 from ingestr.simulator import SimulatedOrg
-from support import Database, FastClock, command, content, ingest, query, source_uri, table_names, uri_of
+from support import Database, FastClock, command, content, execute, ingest, query, source_uri, table_names, uri_of
 
 NAMES = {f"_ingestr.{each.name}" for each in METADATA}
 HELP = 'It\'s "quoted"\nand\x00long: ' + "x" * 500
@@ -149,25 +149,14 @@ def test_tables_that_somebody_dropped_are_made_again(org: SimulatedOrg, either: 
     """Unless all three are there, what is kept says nothing; and a table of another form is refused by name."""
     ingest(org, "account", either, with_metadata=True)
     before = rows(either, "fields")
-    as_user(either, "DROP TABLE _ingestr.fields")
+    execute(either, "DROP TABLE _ingestr.fields")
     ingest(org, "account", either, with_metadata=True)
     assert rows(either, "fields") == before
-    as_user(either, "DROP TABLE _ingestr.fields; CREATE TABLE _ingestr.fields (id int)")
+    execute(either, "DROP TABLE _ingestr.fields; CREATE TABLE _ingestr.fields (id int)")
     org.retype_field("Account", "Phone", "phone", label="Telephone")
     with pytest.raises(DestinationError, match=r"_ingestr\.fields is not as ingestr made it"):
         ingest(org, "account", either, with_metadata=True)
     ingest(org, "account", either)
-
-
-def as_user(database: Database, statements: str) -> None:
-    """Somebody else writes to the database."""
-    if isinstance(database, PostgresDatabase):
-        database.execute(statements)
-        return
-    import duckdb
-
-    with duckdb.connect(str(database)) as connection:
-        connection.execute(statements)
 
 
 def test_without_the_option_there_are_no_such_tables(org: SimulatedOrg, either: Database) -> None:

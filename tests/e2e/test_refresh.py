@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import duckdb
 import pytest
 
-from databases import PostgresDatabase
 from ingestr.errors import ConfigurationError, IngestrError
 from ingestr.options import IngestOptions, make_options
 from ingestr.progress import SilentProgress
@@ -13,7 +11,7 @@ from ingestr.render import plan_text
 from ingestr.run import pipeline
 from ingestr.run.preview import Preview
 from ingestr.simulator import Fault, SimulatedOrg
-from support import JSON_HEADERS, Database, FastClock, bulk, content, ingest, source_uri, uri_of
+from support import JSON_HEADERS, Database, FastClock, bulk, content, execute, ingest, source_uri, uri_of
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -97,15 +95,6 @@ def test_a_table_of_an_earlier_version_is_read_again(org: SimulatedOrg, either: 
     assert ingest(org, "account", either).rows_updated == 2
     drift(org, ids[:2], 3.0, MINUTE)
     assert ingest(org, "account", either).rows_updated == 0
-
-
-def execute(database: Database, sql: str) -> None:
-    """Run a statement as somebody else."""
-    if isinstance(database, PostgresDatabase):
-        database.execute(sql)
-        return
-    with duckdb.connect(str(database)) as connection:
-        connection.execute(sql)
 
 
 def test_a_new_column_that_is_filled_is_counted(org: SimulatedOrg, either: Database) -> None:

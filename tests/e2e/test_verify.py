@@ -6,17 +6,15 @@ import subprocess
 import sys
 from typing import Any
 
-import duckdb
 import pytest
 
-from databases import PostgresDatabase
 from ingestr.core.clock import SystemClock
 from ingestr.core.secret import Secret
 from ingestr.core.strategy import Deletes
 from ingestr.errors import ConfigurationError, DifferenceError, IngestrError
 from ingestr.run.verify import Verified, verify
 from ingestr.simulator import Fault, SimulatedOrg
-from support import JSON_HEADERS, Database, bulk, content, ingest, source_uri, table_names, uri_of
+from support import JSON_HEADERS, Database, bulk, content, execute, ingest, source_uri, table_names, uri_of
 
 MINUTE, HOUR = 60, 3_600
 
@@ -34,15 +32,6 @@ def one(org: SimulatedOrg, database: Database, **options: Any) -> Verified:
     """What the comparison of ``public.t`` shows."""
     [found] = verified(org, database, "public.t", **options)
     return found
-
-
-def execute(database: Database, sql: str) -> None:
-    """Run a statement as somebody else."""
-    if isinstance(database, PostgresDatabase):
-        database.execute(sql)
-        return
-    with duckdb.connect(str(database)) as connection:
-        connection.execute(sql)
 
 
 def ids(database: Database, condition: str = "NOT is_deleted") -> list[str]:

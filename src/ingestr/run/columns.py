@@ -9,7 +9,6 @@ from ingestr.destinations.base import Role, Target
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.ledger.state import KeptField, KeptNames
-from ingestr.run.reading import Reading
 from ingestr.sources.base import Stream
 from ingestr.strategies.fit import NOTHING_DECLARED, Declared
 
@@ -170,23 +169,25 @@ def _unread(every: dict[str, KeptField], fields: Iterable[str]) -> dict[str, Kep
     return every | {field: replace(every[field], was_read=False) for field in fields}
 
 
-def roles_of(stream: Stream, reading: Reading, names: Mapping[str, str]) -> dict[Role, str]:
-    """The column of each role, of the fields that are read.
+def roles_of(
+    stream: Stream, primary_key: tuple[str, ...], cursor_field: str | None, names: Mapping[str, str]
+) -> dict[Role, str]:
+    """The column of each role, of the fields that have one.
 
     Args:
         stream: knows which field tells what.
-        reading: the keys of this run.
+        primary_key: the fields that tell rows apart.
+        cursor_field: the field that windows are over, or None.
         names: field → column.
     """
     fields = {
-        Role.KEY: reading.primary_key[0] if reading.primary_key else None,
+        Role.KEY: primary_key[0] if primary_key else None,
         Role.CREATED: stream.created_field,
         Role.CHANGED: stream.changed_field,
         Role.DELETED: stream.deleted_field,
-        Role.CURSOR: reading.cursor_field,
+        Role.CURSOR: cursor_field,
     }
-    roles = {role: names[field] for role, field in fields.items() if field is not None and field in names}
-    return {**roles, Role.LOADED_AT: LOADED_AT}
+    return {role: names[field] for role, field in fields.items() if field is not None and field in names}
 
 
 def settle_naming(

@@ -105,6 +105,11 @@ class SessionPlan:
         return [found.read for _, found in self.tables if isinstance(found, Preview)]
 
     @property
+    def unknown(self) -> int:
+        """How many of them have a size that nobody knows."""
+        return sum(read.calls is None for read in self.reads)
+
+    @property
     def failed(self) -> list[IngestrError]:
         """Why the others cannot be planned."""
         return [found for _, found in self.tables if isinstance(found, IngestrError)]

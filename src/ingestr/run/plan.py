@@ -11,7 +11,8 @@ from ingestr.core.column_spec import ColumnSpec
 from ingestr.core.cursor import Coverage, StreamState, plan_coverage
 from ingestr.core.schema import Column
 from ingestr.core.strategy import Deletes, Refresh, SchemaContract
-from ingestr.destinations.base import TableRef, Target
+from ingestr.core.transforms import LOADED_AT
+from ingestr.destinations.base import Role, TableRef, Target
 from ingestr.errors import ConfigurationError
 from ingestr.flags import Flag
 from ingestr.ledger.state import read_state
@@ -175,7 +176,8 @@ def _settled(session: Session, columns: Columns, reading: Reading, specs: Mappin
     """The same with the types that the user gives columns, and the role of each."""
     come = {each.name: Column(columns.names[each.name], columns.treatment.type_of(each)) for each in reading.fields}
     declared = settle_declared(specs, come, reading.primary_key, session.destination.capabilities)
-    return replace_fields(columns, declared=declared, roles=roles_of(session.stream, reading, columns.names))
+    roles = roles_of(session.stream, reading.primary_key, reading.cursor_field, columns.names)
+    return replace_fields(columns, declared=declared, roles={**roles, Role.LOADED_AT: LOADED_AT})
 
 
 def _plan_target(

@@ -16,6 +16,7 @@ from ingestr.destinations.base import Destination, Role, TableRef, Target, Targe
 from ingestr.ledger.ledger import Ledger
 from ingestr.ledger.state import COLUMNS, STATE, read_names, read_state
 from ingestr.result import Orphans
+from ingestr.run.columns import roles_of
 from ingestr.run.load import live_rows
 from ingestr.sources.base import Source
 from ingestr.strategies.base import Traits
@@ -131,9 +132,7 @@ def find_references(source: Source, destination: Destination, tables: Sequence[C
             continue
         kept = read_names(ledger, stream.source_object).fields
         clear = {field: name.column for field, name in kept.items() if name.was_read and name.mask is None}
-        fields = {Role.DELETED: stream.deleted_field, Role.CHANGED: stream.changed_field}
-        fields[Role.KEY] = stream.primary_key[0] if stream.primary_key else None
-        roles = {role: clear[field] for role, field in fields.items() if field in clear}
+        roles = roles_of(stream, stream.primary_key, None, clear)
         target = Target(ledger.target.ref, ledger.target.columns, roles=roles)
         refers = {clear[field.name]: field.references for field in stream.fields if field.name in clear}
         known = _Known(each, target, refers)

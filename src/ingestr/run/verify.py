@@ -29,6 +29,7 @@ from ingestr.ledger.quarantine import Quarantine
 from ingestr.ledger.state import COLUMNS, STATE, read_names, read_state
 from ingestr.progress import SilentProgress
 from ingestr.registry import open_destination, open_source
+from ingestr.run.columns import roles_of
 from ingestr.run.session import Session
 from ingestr.run.sides import Sides
 from ingestr.run.standing import check_same_source
@@ -240,17 +241,10 @@ class _Comparison:
     def _sides(self, session: Session, state: StreamState, as_of: datetime) -> Sides:
         """The table as it stood beside the source."""
         stream, ledger = session.stream, session.ledger
-        fields = {
-            Role.KEY: stream.primary_key[0] if stream.primary_key else None,
-            Role.CREATED: stream.created_field,
-            Role.CHANGED: stream.changed_field,
-            Role.DELETED: stream.deleted_field,
-            Role.CURSOR: state.cursor_field,
-        }
         kept = read_names(ledger, stream.source_object).fields
         # Ids that were masked cannot be told from here.
-        masked = {field for field, each in kept.items() if each.mask is not None}
-        roles = {role: kept[field].column for role, field in fields.items() if field in kept and field not in masked}
+        clear = {field: each.column for field, each in kept.items() if each.mask is None}
+        roles = roles_of(stream, stream.primary_key, state.cursor_field, clear)
         assert ledger.target is not None  # noqa: S101 - it was looked at
         target = replace(ledger.target, roles=roles)
         field, start = state.cursor_field, state.covered_from

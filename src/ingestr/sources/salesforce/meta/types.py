@@ -59,9 +59,6 @@ class Field:
         sortable: whether rows may be ordered by it.
         nillable: whether it may be empty.
         calculated: whether its value changes without the row's timestamp moving.
-        length: the most characters of a text.
-        precision: digits of a number.
-        scale: digits behind its point.
         compound: the field of several values that it is a part of, or empty.
         relationship: the name under which a path goes on to the parent; empty where there is none.
         references: the objects that the parent may be of.
